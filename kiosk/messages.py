@@ -1,0 +1,333 @@
+"""Every value that crosses a stage: frozen, slotted, keyword-only. No behaviour beyond what a value knows of itself.
+
+Times ending in `_ns` are CLOCK_MONOTONIC; `at` is UTC. The way of one scan: `Frame` > `Sighting` > `Presentation` >
+`Credential` or `Refusal` > `Verdict` > `Actuation`, `Event` and `View`.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Quad = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]
+"""Corners in frame pixels, clockwise from the code's own top left."""
+
+
+class Direction(StrEnum):
+    """Which way an access point lets people through."""
+
+    ENTRY = "entry"
+    EXIT = "exit"
+
+
+class Scheme(StrEnum):
+    """The payload formats this version reads."""
+
+    DECLARATION = "declaration"
+    VN1405 = "vn1405"
+    CCCD = "cccd"
+
+
+class Decision(StrEnum):
+    """What the door does with a presentation."""
+
+    GRANTED = "granted"
+    HELD = "held"
+    DENIED = "denied"
+
+
+class Reason(StrEnum):
+    """Why. A closed list: each has a row in rules.toml, with its decision and its wording."""
+
+    NO_RISK = "no_risk"
+    AT_RISK_SYMPTOM = "at_risk.symptom"
+    AT_RISK_AREA = "at_risk.area"
+    AT_RISK_CONTACT = "at_risk.contact"
+    DECLARATION_EXPIRED = "declaration_expired"
+    DECLARATION_NOT_YET_VALID = "declaration_not_yet_valid"
+    NO_DECLARATION = "no_declaration"
+    ALREADY_PRESENTED = "already_presented"
+    CLOCK_UNTRUSTED = "clock_untrusted"
+    RECORD_UNAVAILABLE = "record_unavailable"
+    SIGNATURE_INVALID = "signature_invalid"
+    ISSUER_UNKNOWN = "issuer_unknown"
+    MALFORMED = "malformed"
+    UNKNOWN_FORMAT = "unknown_format"
+
+
+class Symptom(StrEnum):
+    """The symptoms the city asks about."""
+
+    COUGH = "cough"
+    FEVER = "fever"
+    SHORT_OF_BREATH = "short_of_breath"
+
+
+class Line(StrEnum):
+    """One output GPIO, by what hangs on it."""
+
+    GREEN = "green"
+    AMBER = "amber"
+    RED = "red"
+    BUZZER = "buzzer"
+    ENTRY_RELAY = "entry_relay"
+    EXIT_RELAY = "exit_relay"
+
+
+RELAYS = {Direction.ENTRY: Line.ENTRY_RELAY, Direction.EXIT: Line.EXIT_RELAY}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frame:
+    """One image. `luma` is 8-bit grey, shape (height, width), read-only for whoever gets it."""
+
+    luma: NDArray[np.uint8]
+    number: int
+    captured_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """One decode in one frame. `payload` is the code's own bytes, 1 to 2,953 of them, never an engine's text."""
+
+    payload: bytes
+    engine: str
+    frame_number: int
+    captured_ns: int
+    quad: Quad
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presentation:
+    """One showing of a code to the camera, from its first sighting until it has left the view."""
+
+    payload: bytes
+    engine: str
+    first_seen_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """A stay in an area. `area` is the General Statistics Office's unit code ("48" Da Nang, "79" Ho Chi Minh City)."""
+
+    area: str
+    left_on: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """What a person declared about their health (docs/declaration.md)."""
+
+    issued_at: datetime
+    expires_at: datetime
+    symptoms: tuple[Symptom, ...]
+    visits: tuple[Visit, ...]
+    contact: bool
+    by_proxy: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A parsed payload whose signature, if its format has one, was good.
+
+    `subject` is the keyed pseudonym of the person (32 hex digits); `initials` is all of the name that goes on.
+    """
+
+    scheme: Scheme
+    subject: str
+    initials: str
+    declaration: Declaration | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a payload is not a credential. `detail` names the field, never its content."""
+
+    reason: Reason
+    detail: str
+    scheme: Scheme | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The decision about one presentation. `reasons` has the weightiest first and is never empty.
+
+    `data_age_s` is the age of what it was decided on: the declaration, where there is one.
+    """
+
+    decision: Decision
+    reasons: tuple[Reason, ...]
+    alarm: bool
+    direction: Direction
+    data_age_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineChange:
+    """A level for a line, `after_ms` after the actuation starts."""
+
+    after_ms: int
+    line: Line
+    on: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actuation:
+    """A timeline of line changes, in order of time, that ends with every line at rest.
+
+    `grant` names the direction whose relay it may drive; without one the interlock blocks every relay.
+    """
+
+    changes: tuple[LineChange, ...]
+    grant: Direction | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckIn:
+    """A presentation and its verdict, for the city."""
+
+    at: datetime
+    utc_trusted: bool
+    direction: Direction
+    decision: Decision
+    reasons: tuple[Reason, ...]
+    scheme: Scheme | None
+    subject: str | None
+    data_age_s: int | None
+    late_record: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """A person at risk stands at the door; the health authority must hear of it at once."""
+
+    at: datetime
+    utc_trusted: bool
+    direction: Direction
+    reasons: tuple[Reason, ...]
+    scheme: Scheme | None
+    subject: str | None
+    late_record: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A stage failed or recovered. `detail` is for a technician and holds nothing personal."""
+
+    at: datetime
+    utc_trusted: bool
+    stage: str
+    recovered: bool
+    detail: str
+    late_record: bool = False
+
+
+Event = CheckIn | Alert | Fault
+"""The only things that leave the device."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvent:
+    """An event the outbox has accepted. `ledger` names the outbox file, `sequence` counts from 1 without gaps in it."""
+
+    ledger: str
+    sequence: int
+    event: Event
+
+
+class Screen(StrEnum):
+    """What the page shows at large."""
+
+    ATTRACT = "attract"
+    GRANTED = "granted"
+    HELD = "held"
+    DENIED = "denied"
+    AT_RISK = "at_risk"
+    OUT_OF_ORDER = "out_of_order"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wording:
+    """One thing said in both languages: a headline and what to do."""
+
+    vi: str
+    en: str
+    vi_do: str = ""
+    en_do: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What people see now. `fault` is for the guard's strip; `waiting` counts events the city has not acknowledged."""
+
+    screen: Screen
+    wording: Wording
+    direction: Direction
+    initials: str = ""
+    online: bool = False
+    waiting: int = 0
+    fault: str = ""
+
+
+# What goes into the gate.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """All codes read in one frame; empty when the frame held none."""
+
+    sightings: tuple[Sighting, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageHealth:
+    """A stage's own report. `fault` is empty when it works, else one sentence for a technician."""
+
+    stage: str
+    fault: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkStatus:
+    """Where the uplink stands."""
+
+    online: bool
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elapsed:
+    """A deadline the gate asked for has come."""
+
+
+Input = Seen | StageHealth | LinkStatus | Elapsed
+
+
+# What comes out of it, to be done in order.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Store these together. `before_drive`: the next Drive waits for the commit, within its bound."""
+
+    events: tuple[Event, ...]
+    before_drive: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drive:
+    """Play this on the lines."""
+
+    actuation: Actuation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Show:
+    """Put this on the screen."""
+
+    view: View
+
+
+Effect = Record | Drive | Show
