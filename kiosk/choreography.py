@@ -1,0 +1,71 @@
+"""PURE. A verdict becomes lights, sounds and a relay pulse.
+
+The table below is the whole of it. Every pulse has its end beside its start, so an actuation ends at rest by
+construction. It decides no verdict and drives no line; the gate calls it, the interlock checks the outcome.
+"""
+
+from kiosk.clock import MS
+from kiosk.messages import RELAYS, Actuation, Decision, Line, LineChange, Verdict
+
+Pulse = tuple[Line, int, int]
+"""A line, on from the first to the second number of milliseconds after the start."""
+
+GRANTED: tuple[Pulse, ...] = ((Line.GREEN, 0, 2500), (Line.BUZZER, 0, 120))
+HELD: tuple[Pulse, ...] = ((Line.AMBER, 0, 3000), (Line.BUZZER, 0, 120), (Line.BUZZER, 240, 360))
+DENIED: tuple[Pulse, ...] = ((Line.RED, 0, 3000), (Line.BUZZER, 0, 500))
+ALARM: tuple[Pulse, ...] = (
+    (Line.RED, 0, 5000),
+    *((Line.BUZZER, start, start + 400) for start in range(0, 4800, 600)),
+)
+OUT_OF_ORDER: tuple[Pulse, ...] = ((Line.AMBER, 0, 2500),)
+
+OUT_OF_ORDER_EVERY_NS = 2000 * MS
+"""Shorter than the light's pulse, so that amber stays on without a gap while a stage is down."""
+
+RELAY_REST_MS = 200
+"""Between two releases of one turnstile; the interlock refuses a shorter rest."""
+
+_BUSY_MS = {Decision.HELD: 1000, Decision.DENIED: 1000}
+_ALARM_BUSY_MS = 4000
+
+
+def actuation_for(verdict: Verdict, relay_pulse_ms: int) -> Actuation:
+    """Lights and sounds for a verdict, and the relay if it is a grant.
+
+    Args:
+        verdict: the decision.
+        relay_pulse_ms: how long the relay is on; turnstiles ask for at least 100 (PERCo TTR manuals).
+    """
+    pulses = _pulses_for(verdict)
+    granted = verdict.decision is Decision.GRANTED
+    if granted:
+        pulses = ((RELAYS[verdict.direction], 0, relay_pulse_ms), *pulses)
+    return Actuation(changes=changes_of(pulses), grant=verdict.direction if granted else None)
+
+
+def busy_ms(verdict: Verdict, relay_pulse_ms: int) -> int:
+    """How long the door keeps to this verdict before it judges the next code."""
+    if verdict.alarm:
+        return _ALARM_BUSY_MS
+    return _BUSY_MS.get(verdict.decision, relay_pulse_ms + RELAY_REST_MS)
+
+
+def out_of_order() -> Actuation:
+    """Amber, for a door one of whose stages is down."""
+    return Actuation(changes=changes_of(OUT_OF_ORDER))
+
+
+def changes_of(pulses: tuple[Pulse, ...]) -> tuple[LineChange, ...]:
+    """Both edges of every pulse, in order of time."""
+    edges = [
+        LineChange(after_ms=at, line=line, on=on)
+        for line, start, end in pulses
+        for at, on in ((start, True), (end, False))
+    ]
+    return tuple(sorted(edges, key=lambda edge: edge.after_ms))
+
+
+def _pulses_for(verdict: Verdict) -> tuple[Pulse, ...]:
+    if verdict.alarm:
+        return ALARM
+    return {Decision.GRANTED: GRANTED, Decision.HELD: HELD, Decision.DENIED: DENIED}[verdict.decision]

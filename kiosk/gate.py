@@ -1,0 +1,209 @@
+"""PURE. The door's state and its one way in: `Gate.step(given, now)` gives the effects, to be done in order.
+
+It composes sightings, credentials, risk and choreography; it decides what is judged when, what is recorded before
+the lines move, and what the screen says. It reads no clock, file, line or socket. The daemon's core thread calls it.
+
+Laws: nothing is driven for a grant before its record has been asked for; a denial and its alarm are driven first and
+recorded beside; an exit is never denied; while events cannot be stored, no entry is granted.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from kiosk import choreography, risk
+from kiosk.clock import MS, Now, S
+from kiosk.messages import (
+    Alert,
+    CheckIn,
+    Credential,
+    Decision,
+    Direction,
+    Drive,
+    Effect,
+    Elapsed,
+    Event,
+    Fault,
+    Input,
+    LinkStatus,
+    Presentation,
+    Record,
+    Refusal,
+    Screen,
+    Seen,
+    Show,
+    StageHealth,
+    Verdict,
+    View,
+    Wording,
+)
+from kiosk.risk import Circumstances, Rules
+from kiosk.sightings import Sightings
+
+SHOW_VERDICT_NS = 4 * S
+"""Long enough to read two short lines at 2 m; a new verdict replaces it at once."""
+
+STOPPING_STAGES = frozenset({"camera", "lines", "outbox"})
+"""Without one of these the door cannot do its work and says so at large; without the uplink it can."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateSettings:
+    """What a site chooses. `repeat_window_s`: a person granted entry is not granted again for so long."""
+
+    direction: Direction
+    relay_pulse_ms: int
+    absence_ms: int
+    repeat_window_s: int
+
+
+class Gate:
+    """One access point.
+
+    Args:
+        settings: the site's choices.
+        rules: the table of reasons.
+        read: turns a payload into a credential or a refusal; pure.
+    """
+
+    def __init__(self, settings: GateSettings, rules: Rules, read: Callable[[bytes], Credential | Refusal]) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._read = read
+        self._sightings = Sightings(settings.absence_ms * MS)
+        self._granted_ns: dict[str, int] = {}
+        self._faults: dict[str, str] = {}
+        self._link = LinkStatus(online=False, waiting=0)
+        self._busy_until_ns = 0
+        self._verdict_view: tuple[View, int] | None = None
+        self._shown: View | None = None
+        self._amber_due_ns: int | None = None
+        self._deadline_ns: int | None = None
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When to step with `Elapsed` if nothing else comes first."""
+        return self._deadline_ns
+
+    def step(self, given: Input, now: Now) -> list[Effect]:
+        """Take one input and say what is to be done."""
+        effects: list[Effect] = []
+        match given:
+            case Seen(sightings=sightings):
+                self._sightings.see(sightings)
+            case StageHealth():
+                effects += self._note_health(given, now)
+            case LinkStatus():
+                self._link = given
+            case Elapsed():
+                pass
+        effects += self._judge_next(now)
+        effects += self._amber(now)
+        effects += self._refresh(now.monotonic_ns)
+        self._plan(now.monotonic_ns)
+        return effects
+
+    def _note_health(self, health: StageHealth, now: Now) -> list[Effect]:
+        if self._faults.get(health.stage, "") == health.fault:
+            return []
+        recovered = not health.fault
+        detail = self._faults.pop(health.stage, "") if recovered else health.fault
+        if not recovered:
+            self._faults[health.stage] = health.fault
+        fault = Fault(at=now.utc, utc_trusted=now.utc_trusted, stage=health.stage, recovered=recovered, detail=detail)
+        return [Record(events=(fault,), before_drive=False)]
+
+    def _judge_next(self, now: Now) -> list[Effect]:
+        if now.monotonic_ns < self._busy_until_ns:
+            return []
+        presentation = self._sightings.take(now.monotonic_ns)
+        return self._judge(presentation, now) if presentation else []
+
+    def _judge(self, presentation: Presentation, now: Now) -> list[Effect]:
+        read = self._read(presentation.payload)
+        verdict = risk.verdict_for(read, rules=self._rules, around=self._around(read, now), now=now)
+        if isinstance(read, Credential) and verdict.decision is Decision.GRANTED:
+            self._granted_ns[read.subject] = now.monotonic_ns
+        pulse_ms = self._settings.relay_pulse_ms
+        self._busy_until_ns = now.monotonic_ns + choreography.busy_ms(verdict, pulse_ms) * MS
+        self._verdict_view = (self._view_of(verdict, read), now.monotonic_ns + SHOW_VERDICT_NS)
+        first_record = verdict.decision is Decision.GRANTED and not verdict.alarm
+        record = Record(events=_events_of(verdict, read, now), before_drive=first_record)
+        drive = Drive(actuation=choreography.actuation_for(verdict, pulse_ms))
+        return [record, drive] if first_record else [drive, record]
+
+    def _around(self, read: Credential | Refusal, now: Now) -> Circumstances:
+        oldest_ns = now.monotonic_ns - self._settings.repeat_window_s * S
+        self._granted_ns = {who: at for who, at in self._granted_ns.items() if at > oldest_ns}
+        return Circumstances(
+            direction=self._settings.direction,
+            granted_lately=isinstance(read, Credential) and read.subject in self._granted_ns,
+            recordable="outbox" not in self._faults,
+        )
+
+    def _amber(self, now: Now) -> list[Effect]:
+        """Keep amber on while a stage is down and no verdict has the lights."""
+        if not self._stopped():
+            self._amber_due_ns = None
+            return []
+        due_ns = self._amber_due_ns or 0
+        if now.monotonic_ns < max(due_ns, self._busy_until_ns):
+            return []
+        self._amber_due_ns = now.monotonic_ns + choreography.OUT_OF_ORDER_EVERY_NS
+        return [Drive(actuation=choreography.out_of_order())]
+
+    def _refresh(self, now_ns: int) -> list[Effect]:
+        if self._verdict_view and now_ns >= self._verdict_view[1]:
+            self._verdict_view = None
+        fault = " · ".join(f"{stage}: {text}" for stage, text in sorted(self._faults.items()))
+        base = self._verdict_view[0] if self._verdict_view else self._idle_view()
+        view = replace(base, online=self._link.online, waiting=self._link.waiting, fault=fault)
+        if view == self._shown:
+            return []
+        self._shown = view
+        return [Show(view=view)]
+
+    def _plan(self, now_ns: int) -> None:
+        wanted = [self._verdict_view[1] if self._verdict_view else None, self._amber_due_ns]
+        if self._busy_until_ns > now_ns:
+            wanted.append(self._busy_until_ns)
+        self._deadline_ns = min((at for at in wanted if at is not None), default=None)
+
+    def _stopped(self) -> bool:
+        return not STOPPING_STAGES.isdisjoint(self._faults)
+
+    def _idle_view(self) -> View:
+        return self._view(Screen.OUT_OF_ORDER if self._stopped() else Screen.ATTRACT)
+
+    def _view_of(self, verdict: Verdict, read: Credential | Refusal) -> View:
+        screen = Screen.AT_RISK if verdict.alarm else Screen(verdict.decision.value)
+        initials = read.initials if isinstance(read, Credential) else ""
+        return self._view(screen, self._rules.reasons[verdict.reasons[0]].wording, initials)
+
+    def _view(self, screen: Screen, wording: Wording | None = None, initials: str = "") -> View:
+        said = wording or self._rules.screens[screen]
+        return View(screen=screen, wording=said, direction=self._settings.direction, initials=initials)
+
+
+def _events_of(verdict: Verdict, read: Credential | Refusal, now: Now) -> tuple[Event, ...]:
+    subject = read.subject if isinstance(read, Credential) else None
+    check_in = CheckIn(
+        at=now.utc,
+        utc_trusted=now.utc_trusted,
+        direction=verdict.direction,
+        decision=verdict.decision,
+        reasons=verdict.reasons,
+        scheme=read.scheme,
+        subject=subject,
+        data_age_s=verdict.data_age_s,
+    )
+    if not verdict.alarm:
+        return (check_in,)
+    alert = Alert(
+        at=now.utc,
+        utc_trusted=now.utc_trusted,
+        direction=verdict.direction,
+        reasons=tuple(reason for reason in verdict.reasons if reason.startswith("at_risk.")),
+        scheme=read.scheme,
+        subject=subject,
+    )
+    return (alert, check_in)

@@ -1,0 +1,66 @@
+"""PURE. Many sightings of one code make one presentation.
+
+A camera sees a held-up code thirty times a second; the door must judge it once. A presentation lasts from the first
+sighting until the code has been out of view for `absence_ns`. This stage knows payload bytes only, not what they
+mean; the gate calls it and decides when it is ready for the next one.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kiosk.messages import Presentation, Sighting
+
+MOST_TRACKED = 16
+"""Distinct codes followed at once: a frame holds at most 8, and the ones that just left linger for `absence_ns`."""
+
+
+@dataclass(slots=True)
+class _Track:
+    presentation: Presentation
+    last_seen_ns: int
+    judged: bool = False
+
+
+class Sightings:
+    """Follows the codes in view.
+
+    Args:
+        absence_ns: how long a code must be out of view before showing it again counts anew.
+    """
+
+    def __init__(self, absence_ns: int) -> None:
+        self._absence_ns = absence_ns
+        self._tracks: dict[bytes, _Track] = {}
+
+    def see(self, sightings: Iterable[Sighting]) -> None:
+        """Note the codes read in one frame."""
+        for sighting in sightings:
+            track = self._tracks.get(sighting.payload)
+            if track is None or sighting.captured_ns - track.last_seen_ns > self._absence_ns:
+                self._tracks[sighting.payload] = _Track(
+                    Presentation(
+                        payload=sighting.payload,
+                        engine=sighting.engine,
+                        first_seen_ns=sighting.captured_ns,
+                    ),
+                    sighting.captured_ns,
+                )
+            else:
+                track.last_seen_ns = max(track.last_seen_ns, sighting.captured_ns)
+        self._drop_oldest()
+
+    def take(self, now_ns: int) -> Presentation | None:
+        """Take the longest-waiting code that is in view and not judged yet; it counts as judged from now on."""
+        self._tracks = {
+            payload: track for payload, track in self._tracks.items() if now_ns - track.last_seen_ns <= self._absence_ns
+        }
+        waiting = [track for track in self._tracks.values() if not track.judged]
+        if not waiting:
+            return None
+        first = min(waiting, key=lambda track: track.presentation.first_seen_ns)
+        first.judged = True
+        return first.presentation
+
+    def _drop_oldest(self) -> None:
+        while len(self._tracks) > MOST_TRACKED:
+            del self._tracks[min(self._tracks, key=lambda payload: self._tracks[payload].last_seen_ns)]

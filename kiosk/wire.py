@@ -1,0 +1,280 @@
+"""PURE. What travels and what is written: events as CloudEvents over MQTT, and journal lines.
+
+Topics and payloads here are the contract with the city (docs/mqtt.md, docs/schemas/). Nothing personal goes into
+either: a person is a keyed pseudonym. The outbox encodes, the uplink and the city decode. Decoding never raises on
+what a stranger sent; it answers `Unreadable`.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel, TypeAdapter, ValidationError
+
+from kiosk.clock import Now
+from kiosk.messages import (
+    Alert,
+    CheckIn,
+    Drive,
+    Effect,
+    Elapsed,
+    Event,
+    Fault,
+    Input,
+    LinkStatus,
+    Record,
+    Seen,
+    Show,
+    StageHealth,
+    StoredEvent,
+)
+
+ROOT = "kiosk/v1"
+"""First levels of every topic; the number changes when a payload stops being readable by yesterday's reader."""
+
+BIGGEST_PAYLOAD = 64 * 1024
+"""Bytes; ours stay under 2 KiB, and nobody's may fill a subscriber's memory."""
+
+KINDS: dict[str, type[CheckIn] | type[Alert] | type[Fault]] = {"check-in": CheckIn, "alert": Alert, "fault": Fault}
+_KIND_OF = {body: kind for kind, body in KINDS.items()}
+_BODIES = {kind: TypeAdapter(body) for kind, body in KINDS.items()}
+_SHARED = {"ledger", "sequence", "place", "access_point"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Who speaks. `device` is also the MQTT client id and its own topic level."""
+
+    device: str
+    place: str
+    access_point: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """An event as the city gets it."""
+
+    origin: Origin
+    stored: StoredEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """Why a message is not one of ours. Holds none of its content."""
+
+    why: str
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class State(_Strict):
+    """Birth and will, retained: is this door online. A will carries no time, being written beforehand."""
+
+    device: str
+    online: bool
+    version: str
+    ledger: str
+    at: datetime | None = None
+
+
+class Acknowledgement(_Strict):
+    """The city has committed these events of one ledger."""
+
+    ledger: str
+    sequences: list[int] = Field(min_length=1, max_length=1000)
+
+
+def event_topic(device: str, kind: str) -> str:
+    """Where a device publishes its events of one kind."""
+    return f"{ROOT}/{device}/event/{kind}"
+
+
+def state_topic(device: str) -> str:
+    """Where birth and will stand, retained."""
+    return f"{ROOT}/{device}/state"
+
+
+def acknowledgement_topic(device: str) -> str:
+    """Where the city answers one device."""
+    return f"{ROOT}/{device}/ack"
+
+
+def kind_of(event: Event) -> str:
+    """Name an event's kind, as in its topic and its type."""
+    return _KIND_OF[type(event)]
+
+
+def encode_event(stored: StoredEvent, origin: Origin) -> bytes:
+    """Write one stored event as a CloudEvents 1.0 JSON document (structured mode)."""
+    kind = kind_of(stored.event)
+    data = {
+        "ledger": stored.ledger,
+        "sequence": stored.sequence,
+        "place": origin.place,
+        "access_point": origin.access_point,
+        **_BODIES[kind].dump_python(stored.event, mode="json"),
+    }
+    envelope = {
+        "specversion": "1.0",
+        "id": f"{stored.ledger}.{stored.sequence}",
+        "source": f"/{ROOT}/{origin.device}",
+        "type": f"vn.danang.kiosk.{kind}.v1",
+        "time": data["at"],
+        "datacontenttype": "application/json",
+        "data": data,
+    }
+    return _compact(envelope)
+
+
+def decode_event(topic: str, payload: bytes) -> Received | Unreadable:
+    """Read an event from where it was published; device and kind are the topic's, which the broker vouches for.
+
+    Fields it does not know are passed over, so that a newer kiosk can add some.
+    """
+    levels = topic.split("/")
+    if len(levels) != 5 or not topic.startswith(f"{ROOT}/") or levels[3] != "event" or levels[4] not in KINDS:  # noqa: PLR2004 - root, device, event, kind
+        return Unreadable(why="not an event topic")
+    if len(payload) > BIGGEST_PAYLOAD:
+        return Unreadable(why=f"longer than {BIGGEST_PAYLOAD} bytes")
+    device, kind = levels[2], levels[4]
+    try:
+        envelope = json.loads(payload)
+        data = dict(envelope["data"])
+        if envelope["source"] != f"/{ROOT}/{device}" or envelope["type"] != f"vn.danang.kiosk.{kind}.v1":
+            return Unreadable(why="source or type is not the topic's")
+        shared = _SharedFields.model_validate({name: data.pop(name) for name in sorted(_SHARED)})
+        event = _BODIES[kind].validate_python(data)
+    except ValidationError as error:
+        return Unreadable(why="; ".join(_places_of(error)))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return Unreadable(why=f"not a CloudEvents document of this version ({type(error).__name__})")
+    if event.at.tzinfo is None:
+        return Unreadable(why="data.at has no zone")
+    return Received(
+        origin=Origin(device=device, place=shared.place, access_point=shared.access_point),
+        stored=StoredEvent(ledger=shared.ledger, sequence=shared.sequence, event=event),
+    )
+
+
+class _SharedFields(_Strict):
+    ledger: str = Field(min_length=1, max_length=64)
+    sequence: int = Field(ge=1, strict=True)
+    place: str
+    access_point: str
+
+
+def decode_acknowledgement(payload: bytes) -> Acknowledgement | Unreadable:
+    """Read what the city says it has stored."""
+    try:
+        return Acknowledgement.model_validate_json(payload)
+    except ValidationError as error:
+        return Unreadable(why="; ".join(_places_of(error)))
+
+
+def decode_state(payload: bytes) -> State | Unreadable:
+    """Read a birth or a will."""
+    try:
+        return State.model_validate_json(payload)
+    except ValidationError as error:
+        return Unreadable(why="; ".join(_places_of(error)))
+
+
+def event_schema(kind: str) -> dict[str, Any]:
+    """JSON Schema (2020-12) of one kind's whole document; docs/schemas holds them, a test keeps them equal."""
+    body = _BODIES[kind].json_schema()
+    definitions = body.pop("$defs", {})
+    shared = _SharedFields.model_json_schema()
+    data = {
+        **body,
+        "properties": {**shared["properties"], **body["properties"]},
+        "required": [*shared["required"], *body["properties"]],
+        "additionalProperties": False,
+    }
+    fixed = {"specversion": "1.0", "type": f"vn.danang.kiosk.{kind}.v1", "datacontenttype": "application/json"}
+    texts = {"id": "<ledger>.<sequence>", "source": f"/{ROOT}/<device>", "time": "as data.at"}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"{kind} event",
+        "type": "object",
+        "properties": {
+            **{name: {"const": value} for name, value in fixed.items()},
+            **{name: {"type": "string", "description": said} for name, said in texts.items()},
+            "data": data,
+        },
+        "required": [*fixed, *texts, "data"],
+        "additionalProperties": False,
+        **({"$defs": definitions} if definitions else {}),
+    }
+
+
+def _places_of(error: ValidationError) -> list[str]:
+    """Name the fields that are wrong, without what stood in them."""
+    return [f"{'.'.join(str(part) for part in item['loc']) or 'document'}: {item['type']}" for item in error.errors()]
+
+
+def _compact(document: object) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+# The journal: a line an input with its time and the effects it had, so that a trace is a replay test.
+
+_JOURNALLED: tuple[type[Any], ...] = (Seen, StageHealth, LinkStatus, Elapsed, Record, Drive, Show)
+
+
+_T = TypeVar("_T")
+
+
+class _Journalled(RootModel[_T], Generic[_T]):
+    """Payload bytes may be anything, so JSON carries them as base64."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+
+_BY_NAME: dict[str, type[RootModel[Any]]] = {cls.__name__: _Journalled[cls] for cls in _JOURNALLED}  # type: ignore[valid-type]
+_NOW = TypeAdapter(Now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One step of the gate, as journalled."""
+
+    now: Now
+    given: Input
+    effects: tuple[Effect, ...]
+
+
+def encode_entry(entry: Entry) -> str:
+    """Write one journal line, without its line end."""
+    line = {
+        "now": _NOW.dump_python(entry.now, mode="json"),
+        "given": _tagged(entry.given),
+        "effects": [_tagged(effect) for effect in entry.effects],
+    }
+    return _compact(line).decode()
+
+
+def decode_entry(line: str) -> Entry:
+    """Read one journal line.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    raw = json.loads(line)
+    return Entry(
+        now=_NOW.validate_python(raw["now"]),
+        given=_untagged(raw["given"]),
+        effects=tuple(_untagged(effect) for effect in raw["effects"]),
+    )
+
+
+def _tagged(message: Input | Effect) -> dict[str, Any]:
+    name = type(message).__name__
+    return {name: json.loads(_BY_NAME[name](message).model_dump_json())}
+
+
+def _untagged(tagged: dict[str, Any]) -> Any:  # noqa: ANN401 - the tag says which
+    ((name, value),) = tagged.items()
+    return _BY_NAME[name].model_validate_json(json.dumps(value)).root
