@@ -17,16 +17,16 @@ ALARM: tuple[Pulse, ...] = (
     (Line.RED, 0, 5000),
     *((Line.BUZZER, start, start + 400) for start in range(0, 4800, 600)),
 )
-OUT_OF_ORDER: tuple[Pulse, ...] = ((Line.AMBER, 0, 2500),)
+OUT_OF_ORDER: tuple[Pulse, ...] = ((Line.AMBER, 0, 1000),)
 
 OUT_OF_ORDER_EVERY_NS = 2000 * MS
-"""Shorter than the light's pulse, so that amber stays on without a gap while a stage is down."""
+"""Amber blinks, half on and half off, while a stage is down: half a hertz, far below the 3 Hz that harms."""
 
 RELAY_REST_MS = 200
 """Between two releases of one turnstile; the interlock refuses a shorter rest."""
 
 _BUSY_MS = {Decision.HELD: 1000, Decision.DENIED: 1000}
-_ALARM_BUSY_MS = 4000
+_ALARM_BUSY_MS = 3000
 
 
 def actuation_for(verdict: Verdict, relay_pulse_ms: int) -> Actuation:
@@ -51,7 +51,7 @@ def busy_ms(verdict: Verdict, relay_pulse_ms: int) -> int:
 
 
 def out_of_order() -> Actuation:
-    """Amber, for a door one of whose stages is down."""
+    """One blink of amber, for a door one of whose stages is down."""
     return Actuation(changes=changes_of(OUT_OF_ORDER))
 
 

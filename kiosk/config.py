@@ -333,15 +333,14 @@ _NEVER_GRANTED = frozenset(
         Reason.MALFORMED,
         Reason.UNKNOWN_FORMAT,
         Reason.RECORD_UNAVAILABLE,
+        Reason.LEFT_BEFORE_VERDICT,
     }
 )
 
 
 def _keys_from(trust: TrustSettings, path: Path, mistakes: list[str]) -> Keyring | None:
     subject_key = _file_bytes(Path(trust.subject_key_file), f"{path}: trust.subject_key_file", mistakes)
-    pems = [
-        _file_bytes(Path(name), f"{path}: trust.declaration_keys", mistakes) for name in trust.declaration_keys
-    ]
+    pems = [_file_bytes(Path(name), f"{path}: trust.declaration_keys", mistakes) for name in trust.declaration_keys]
     if subject_key is not None and len(subject_key) < SUBJECT_KEY_BYTES:
         mistakes.append(f"{path}: trust.subject_key_file: needs at least {SUBJECT_KEY_BYTES} random bytes")
         return None

@@ -113,35 +113,41 @@ class Gate:
         return [Record(events=(fault,), before_drive=False)]
 
     def _judge_next(self, now: Now) -> list[Effect]:
-        if now.monotonic_ns < self._busy_until_ns:
-            return []
-        presentation = self._sightings.take(now.monotonic_ns)
-        return self._judge(presentation, now) if presentation else []
+        effects: list[Effect] = []
+        for presentation in self._sightings.take_left(now.monotonic_ns):
+            effects += self._judge(presentation, now, left=True)
+        if now.monotonic_ns >= self._busy_until_ns and (next_one := self._sightings.take(now.monotonic_ns)):
+            effects += self._judge(next_one, now, left=False)
+        return effects
 
-    def _judge(self, presentation: Presentation, now: Now) -> list[Effect]:
+    def _judge(self, presentation: Presentation, now: Now, *, left: bool) -> list[Effect]:
         read = self._read(presentation.payload)
-        verdict = risk.verdict_for(read, rules=self._rules, around=self._around(read, now), now=now)
+        around = self._around(read, now, left=left)
+        verdict = risk.verdict_for(read, rules=self._rules, around=around, now=now)
+        first_record = verdict.decision is Decision.GRANTED and not verdict.alarm and not left
+        record = Record(events=_events_of(verdict, read, now), before_drive=first_record)
+        if left and not verdict.alarm:
+            return [record]  # nobody is there to see or pass
         if isinstance(read, Credential) and verdict.decision is Decision.GRANTED:
             self._granted_ns[read.subject] = now.monotonic_ns
         pulse_ms = self._settings.relay_pulse_ms
         self._busy_until_ns = now.monotonic_ns + choreography.busy_ms(verdict, pulse_ms) * MS
         self._verdict_view = (self._view_of(verdict, read), now.monotonic_ns + SHOW_VERDICT_NS)
-        first_record = verdict.decision is Decision.GRANTED and not verdict.alarm
-        record = Record(events=_events_of(verdict, read, now), before_drive=first_record)
         drive = Drive(actuation=choreography.actuation_for(verdict, pulse_ms))
         return [record, drive] if first_record else [drive, record]
 
-    def _around(self, read: Credential | Refusal, now: Now) -> Circumstances:
+    def _around(self, read: Credential | Refusal, now: Now, *, left: bool) -> Circumstances:
         oldest_ns = now.monotonic_ns - self._settings.repeat_window_s * S
         self._granted_ns = {who: at for who, at in self._granted_ns.items() if at > oldest_ns}
         return Circumstances(
             direction=self._settings.direction,
             granted_lately=isinstance(read, Credential) and read.subject in self._granted_ns,
+            left=left,
             recordable="outbox" not in self._faults,
         )
 
     def _amber(self, now: Now) -> list[Effect]:
-        """Keep amber on while a stage is down and no verdict has the lights."""
+        """Blink amber while a stage is down and no verdict has the lights."""
         if not self._stopped():
             self._amber_due_ns = None
             return []

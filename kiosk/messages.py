@@ -49,6 +49,7 @@ class Reason(StrEnum):
     DECLARATION_NOT_YET_VALID = "declaration_not_yet_valid"
     NO_DECLARATION = "no_declaration"
     ALREADY_PRESENTED = "already_presented"
+    LEFT_BEFORE_VERDICT = "left_before_verdict"
     CLOCK_UNTRUSTED = "clock_untrusted"
     RECORD_UNAVAILABLE = "record_unavailable"
     SIGNATURE_INVALID = "signature_invalid"

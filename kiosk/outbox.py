@@ -22,7 +22,8 @@ RETRY_S = 1.0
 """Between attempts while the disk refuses: soon enough for a guard, seldom enough for a failing card."""
 
 MOST_UNSTORED = 10_000
-"""Events held in memory while the disk refuses; at an entry nobody is granted meanwhile. More are given up, oldest first, and counted."""
+"""Events held in memory while the disk refuses; beyond that the oldest are given up, counted and reported. At an entry
+nobody is granted meanwhile (docs/decisions/0002)."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ledger (name TEXT NOT NULL);
@@ -75,18 +76,21 @@ class Outbox:
         path: the SQLite file; its folder must exist.
         origin: written into every payload.
         on_health: told one sentence when storing starts to fail, and "" when it works again; called by the writer.
+        on_change: called by the writer when something was stored or let go.
 
     Raises:
         OutboxFault: the file cannot be opened as an outbox.
     """
 
-    def __init__(self, path: Path, origin: wire.Origin, on_health: Callable[[str], None]) -> None:
+    def __init__(
+        self, path: Path, origin: wire.Origin, *, on_health: Callable[[str], None], on_change: Callable[[], None]
+    ) -> None:
         self._path = path
         self._origin = origin
         self._on_health = on_health
+        self._on_change = on_change
         self._work: queue.Queue[Receipt | _Acknowledged | None] = queue.Queue()
         self._closing = threading.Event()
-        self._changed = threading.Condition()
         self._fault = ""
         self._given_up = 0
         try:
@@ -104,7 +108,7 @@ class Outbox:
     @property
     def waiting(self) -> int:
         """How many accepted events the city has not acknowledged."""
-        return self._waiting
+        return int(self._waiting)
 
     def append(self, events: Iterable[Event]) -> Receipt:
         """Hand over events to be stored in one transaction; does not wait."""
@@ -132,11 +136,6 @@ class Outbox:
         except sqlite3.Error as error:
             raise OutboxFault(f"{self._path}: cannot be read ({error}); check the disk") from error
         return [Row(sequence=number, kind=kind, payload=payload) for number, kind, payload in rows]
-
-    def wait_for_change(self, timeout_s: float) -> None:
-        """Return when something was stored or let go, or after the time."""
-        with self._changed:
-            self._changed.wait(timeout_s)
 
     def write(self, stamp: Callable[[], None]) -> None:
         """Do the writer's work until `close`; `stamp` is called at each sign of progress, at least every second."""
@@ -193,9 +192,8 @@ class Outbox:
         self._released = self._last
         for receipt in receipts:
             receipt.settle(tuple(stored.sequence for of, stored in rows if of is receipt))
-        with self._changed:
-            self._waiting = waiting
-            self._changed.notify_all()
+        self._waiting = waiting
+        self._on_change()
         self._report("")
         return True
 

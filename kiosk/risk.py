@@ -68,6 +68,7 @@ class Circumstances:
 
     direction: Direction
     granted_lately: bool
+    left: bool
     recordable: bool
 
 
@@ -117,6 +118,7 @@ def _reasons_around(around: Circumstances, now: Now, read: Credential | Refusal)
     dated = isinstance(read, Credential) and read.declaration is not None
     holds = {
         Reason.ALREADY_PRESENTED: around.granted_lately,
+        Reason.LEFT_BEFORE_VERDICT: around.left,
         Reason.CLOCK_UNTRUSTED: dated and not now.utc_trusted,
         Reason.RECORD_UNAVAILABLE: not around.recordable,
     }

@@ -1,7 +1,8 @@
 """PURE. Many sightings of one code make one presentation.
 
 A camera sees a held-up code thirty times a second; the door must judge it once. A presentation lasts from the first
-sighting until the code has been out of view for `absence_ns`. This stage knows payload bytes only, not what they
+sighting until the code has been out of view for `absence_ns`, and none goes by unnoticed: one that leaves before the
+gate was ready for it is handed over too. This stage knows payload bytes only, not what they
 mean; the gate calls it and decides when it is ready for the next one.
 """
 
@@ -31,29 +32,26 @@ class Sightings:
     def __init__(self, absence_ns: int) -> None:
         self._absence_ns = absence_ns
         self._tracks: dict[bytes, _Track] = {}
+        self._left: list[Presentation] = []
 
     def see(self, sightings: Iterable[Sighting]) -> None:
         """Note the codes read in one frame."""
         for sighting in sightings:
             track = self._tracks.get(sighting.payload)
-            if track is None or sighting.captured_ns - track.last_seen_ns > self._absence_ns:
-                self._tracks[sighting.payload] = _Track(
-                    Presentation(
-                        payload=sighting.payload,
-                        engine=sighting.engine,
-                        first_seen_ns=sighting.captured_ns,
-                    ),
-                    sighting.captured_ns,
-                )
-            else:
+            if track and sighting.captured_ns - track.last_seen_ns <= self._absence_ns:
                 track.last_seen_ns = max(track.last_seen_ns, sighting.captured_ns)
-        self._drop_oldest()
+                continue
+            self._drop(sighting.payload)
+            presentation = Presentation(
+                payload=sighting.payload, engine=sighting.engine, first_seen_ns=sighting.captured_ns
+            )
+            self._tracks[sighting.payload] = _Track(presentation, sighting.captured_ns)
+        while len(self._tracks) > MOST_TRACKED:
+            self._drop(min(self._tracks, key=lambda payload: self._tracks[payload].last_seen_ns))
 
     def take(self, now_ns: int) -> Presentation | None:
         """Take the longest-waiting code that is in view and not judged yet; it counts as judged from now on."""
-        self._tracks = {
-            payload: track for payload, track in self._tracks.items() if now_ns - track.last_seen_ns <= self._absence_ns
-        }
+        self._forget(now_ns)
         waiting = [track for track in self._tracks.values() if not track.judged]
         if not waiting:
             return None
@@ -61,6 +59,17 @@ class Sightings:
         first.judged = True
         return first.presentation
 
-    def _drop_oldest(self) -> None:
-        while len(self._tracks) > MOST_TRACKED:
-            del self._tracks[min(self._tracks, key=lambda payload: self._tracks[payload].last_seen_ns)]
+    def take_left(self, now_ns: int) -> list[Presentation]:
+        """Take the codes that have left the view before anybody judged them."""
+        self._forget(now_ns)
+        left, self._left = self._left, []
+        return left
+
+    def _forget(self, now_ns: int) -> None:
+        for payload in [p for p, track in self._tracks.items() if now_ns - track.last_seen_ns > self._absence_ns]:
+            self._drop(payload)
+
+    def _drop(self, payload: bytes) -> None:
+        track = self._tracks.pop(payload, None)
+        if track and not track.judged:
+            self._left.append(track.presentation)

@@ -6,6 +6,7 @@ what a stranger sent; it answers `Unreadable`.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -39,6 +40,7 @@ BIGGEST_PAYLOAD = 64 * 1024
 KINDS: dict[str, type[CheckIn] | type[Alert] | type[Fault]] = {"check-in": CheckIn, "alert": Alert, "fault": Fault}
 _KIND_OF = {body: kind for kind, body in KINDS.items()}
 _BODIES = {kind: TypeAdapter(body) for kind, body in KINDS.items()}
+_EVENT_TOPIC = re.compile(rf"{ROOT}/([^/]+)/event/({'|'.join(KINDS)})")
 _SHARED = {"ledger", "sequence", "place", "access_point"}
 
 
@@ -107,6 +109,12 @@ def kind_of(event: Event) -> str:
     return _KIND_OF[type(event)]
 
 
+def body_of(event: Event) -> dict[str, Any]:
+    """Write an event's own fields as JSON values."""
+    body: dict[str, Any] = _BODIES[kind_of(event)].dump_python(event, mode="json")
+    return body
+
+
 def encode_event(stored: StoredEvent, origin: Origin) -> bytes:
     """Write one stored event as a CloudEvents 1.0 JSON document (structured mode)."""
     kind = kind_of(stored.event)
@@ -115,7 +123,7 @@ def encode_event(stored: StoredEvent, origin: Origin) -> bytes:
         "sequence": stored.sequence,
         "place": origin.place,
         "access_point": origin.access_point,
-        **_BODIES[kind].dump_python(stored.event, mode="json"),
+        **body_of(stored.event),
     }
     envelope = {
         "specversion": "1.0",
@@ -134,12 +142,10 @@ def decode_event(topic: str, payload: bytes) -> Received | Unreadable:
 
     Fields it does not know are passed over, so that a newer kiosk can add some.
     """
-    levels = topic.split("/")
-    if len(levels) != 5 or not topic.startswith(f"{ROOT}/") or levels[3] != "event" or levels[4] not in KINDS:  # noqa: PLR2004 - root, device, event, kind
-        return Unreadable(why="not an event topic")
-    if len(payload) > BIGGEST_PAYLOAD:
-        return Unreadable(why=f"longer than {BIGGEST_PAYLOAD} bytes")
-    device, kind = levels[2], levels[4]
+    place = _EVENT_TOPIC.fullmatch(topic)
+    if place is None or len(payload) > BIGGEST_PAYLOAD:
+        return Unreadable(why=f"not an event topic, or longer than {BIGGEST_PAYLOAD} bytes")
+    device, kind = place.groups()
     try:
         envelope = json.loads(payload)
         data = dict(envelope["data"])

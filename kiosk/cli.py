@@ -1,0 +1,151 @@
+"""`kiosk`: the technician's command line.
+
+It turns words into parts and prints answers; it decides nothing about people. A mistake of the technician's is
+answered in sentences, never in a stack trace; a bug keeps its trace, for us.
+"""
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from kiosk import __version__, wire
+from kiosk.camera import FrameSource, ImageFolder, PiCamera, V4l2Camera, VideoFile
+from kiosk.clock import TIMESYNC_MARK, Clock, SystemClock
+from kiosk.config import Loaded, Settings, effective, load
+from kiosk.daemon import Daemon, Parts, gate_for
+from kiosk.errors import ConfigError, StageFault
+from kiosk.gpio_alerts import GpioLines, pin_factory
+from kiosk.messages import Line
+from kiosk.supervisor import ServiceNotifier
+from kiosk.testing.door import SimulatedDoor
+
+DONE, DIFFERENT, USAGE, CONFIG, FAULT = 0, 1, 2, 3, 4
+
+EXIT_CODES = """exit codes:
+  0  done
+  1  replay: the gate does something else now than was recorded
+  2  the command line cannot be understood
+  3  a configuration file has mistakes; all of them are listed
+  4  a stage cannot start (camera, lines, outbox, uplink, screen); the sentence says which and what to do
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; the answer is the exit code."""
+    parsed = _parser().parse_args(arguments)
+    do: Callable[[argparse.Namespace], int] = parsed.do
+    try:
+        return do(parsed)
+    except ConfigError as error:
+        print(f"{len(error.mistakes)} to mend:", file=sys.stderr)
+        for mistake in error.mistakes:
+            print(f"  {mistake}", file=sys.stderr)
+        return CONFIG
+    except StageFault as fault:
+        print(f"kiosk: {fault}", file=sys.stderr)
+        return FAULT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kiosk",
+        description="Check-in kiosk for a door: reads health-declaration QR codes, judges, drives the lane, reports.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    run = verbs.add_parser("run", help="run the door until stopped; systemd does this")
+    run.add_argument("--config", type=Path, default=Path("/etc/kiosk/kiosk.toml"), help="default: %(default)s")
+    run.set_defaults(do=_run)
+    check = verbs.add_parser("check-config", help="list every mistake in a configuration, or show what it means")
+    check.add_argument("file", type=Path, help="a kiosk.toml")
+    check.set_defaults(do=_check_config)
+    replay = verbs.add_parser("replay", help="feed a journal to the gate and compare what it does with what it did")
+    replay.add_argument("journal", type=Path, help="a file that a run with [journal] path wrote")
+    replay.add_argument("--config", type=Path, required=True, help="the kiosk.toml of that run")
+    replay.set_defaults(do=_replay)
+    version = verbs.add_parser("version", help="print the firmware's version")
+    version.set_defaults(do=_version)
+    return parser
+
+
+def _version(_parsed: argparse.Namespace) -> int:
+    print(f"kiosk {__version__}")
+    return DONE
+
+
+def _check_config(parsed: argparse.Namespace) -> int:
+    loaded = load(parsed.file)
+    print(effective(loaded.settings))
+    print(f"\n# rules {loaded.rules.version}: {len(loaded.rules.areas)} epidemic areas; nothing to mend")
+    return DONE
+
+
+def _replay(parsed: argparse.Namespace) -> int:
+    gate = gate_for(load(parsed.config))
+    steps = different = 0
+    try:
+        lines = parsed.journal.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines, 1):
+            entry = wire.decode_entry(line)
+            effects = tuple(gate.step(entry.given, entry.now))
+            steps += 1
+            if effects != entry.effects:
+                different += 1
+                print(f"step {number}: {type(entry.given).__name__}\n  then {entry.effects}\n  now  {effects}")
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"{parsed.journal}: not a journal of this version ({error})"]) from error
+    print(f"{steps} steps replayed, {different} different")
+    return DIFFERENT if different else DONE
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    loaded = load(parsed.config)
+    settings = loaded.settings
+    trusted = {"timesyncd": TIMESYNC_MARK.exists, "always": lambda: True}[settings.clock.trust]
+    clock = SystemClock(trusted)
+    with ExitStack() as stack:
+        daemon = Daemon(_parts(loaded, clock, stack))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: daemon.stop())
+        logging.getLogger("kiosk").info("door %s, screen at %s", settings.door.device, daemon.screen.address)
+        daemon.run()
+    return DONE
+
+
+def _parts(loaded: Loaded, clock: Clock, stack: ExitStack) -> Parts:
+    """Choose the hardware, by the names in the configuration."""
+    settings = loaded.settings
+    if settings.camera.source == "visitors":
+        door = SimulatedDoor(settings.camera, clock)
+        stack.callback(door.close)
+        open_camera: Callable[[], FrameSource] = door.open_camera
+        factory = door.pin_factory()
+    else:
+        open_camera = _camera(settings, clock)
+        factory = pin_factory(settings.lines.pin_factory)
+    journal = settings.journal.path
+    return Parts(
+        loaded=loaded,
+        clock=clock,
+        open_camera=open_camera,
+        lines=GpioLines(settings.lines.gpios(), frozenset(map(Line, settings.lines.active_low)), factory),
+        notifier=ServiceNotifier.from_environment(),
+        journal=stack.enter_context(Path(journal).open("w", encoding="utf-8", buffering=1)) if journal else None,
+    )
+
+
+def _camera(settings: Settings, clock: Clock) -> Callable[[], FrameSource]:
+    camera = settings.camera
+    sources: dict[str, Callable[[], FrameSource]] = {
+        "picamera2": lambda: PiCamera(clock, camera.width, camera.height, camera.fps),
+        "v4l2": lambda: V4l2Camera(clock, camera.path, camera.width, camera.height, camera.fps),
+        "video": lambda: VideoFile(clock, Path(camera.path)),
+        "images": lambda: ImageFolder(clock, Path(camera.path), camera.width, camera.height, camera.fps),
+    }
+    return sources[camera.source]

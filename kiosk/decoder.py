@@ -1,0 +1,240 @@
+"""Frame to sightings: a ladder of reading engines, cheapest first.
+
+Decides which engine looks at which part of a frame, and how often. Refuses to know what a payload means, what was
+read in earlier frames, and what time it is. Called by the daemon's reader thread, one `Decoder` for each.
+
+zxing-cpp looks at every frame. Only where it found a code that it could not read, or every thirtieth frame in which it
+found none, do the others look (docs/decisions/0005-engines.md). An engine is `(luma) -> [(payload, quad), ...]`;
+every one gives the bytes that were encoded, never text that passed through a guess of the character set.
+"""
+
+import ctypes
+import weakref
+from collections.abc import Callable
+from itertools import islice
+
+import cv2
+import numpy as np
+import zxingcpp
+from numpy.typing import NDArray
+
+from kiosk.errors import KioskError
+from kiosk.messages import Frame, Quad, Sighting
+
+Luma = NDArray[np.uint8]
+Read = tuple[bytes, Quad]
+Engine = Callable[[Luma], list[Read]]
+
+MOST_SIGHTINGS = 8
+"""Of one frame: two people can hold up two codes; a wall of codes is an attack on the time of the judge."""
+LONGEST_PAYLOAD = 2953
+"""Bytes in the largest byte-mode code (ISO/IEC 18004, 40-L). Capitals or digits alone can be more; no credential is."""
+BLANK_FRAMES_PER_SEARCH = 30
+"""About once a second at 30 fps: a whole-frame search costs about ten times what zxing-cpp costs."""
+MARGIN_PER_SIDE = 3
+"""A crop reaches a third of the code's size beyond it: a quiet zone, and a corner that was placed badly."""
+
+_MODEL_2 = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCodeModel2)
+
+_Found = tuple[list[Read], list[Quad]]
+
+
+def _quad(corners: list[tuple[float, float]]) -> Quad:
+    first, second, third, fourth = ((round(x), round(y)) for x, y in corners)
+    return first, second, third, fourth
+
+
+def locate_zxing(luma: Luma) -> _Found:
+    """Every code zxing-cpp reads, and the place of every one it finds but cannot read.
+
+    Model 2 only: with `QRCode` come Micro QR codes, whose smallest size corrects no errors and invents digits.
+    """
+    reads, places = [], []
+    for code in zxingcpp.read_barcodes(luma, formats=_MODEL_2, return_errors=True):
+        at = code.position
+        corners = (at.top_left, at.top_right, at.bottom_right, at.bottom_left)
+        quad = _quad([(corner.x, corner.y) for corner in corners])
+        if code.valid:
+            reads.append((code.bytes, quad))
+        else:
+            places.append(quad)
+    return reads, places
+
+
+def read_zxing(luma: Luma) -> list[Read]:
+    """zxing-cpp alone."""
+    return locate_zxing(luma)[0]
+
+
+def read_zxing_sharpened(luma: Luma) -> list[Read]:
+    """zxing-cpp on the picture doubled and sharpened, which undoes defocus; for crops, at fifteen times the price."""
+    doubled = cv2.resize(luma, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    sharp = cv2.addWeighted(doubled, 2.5, cv2.GaussianBlur(doubled, (0, 0), 3), -1.5, 0)
+    reads = read_zxing(np.asarray(sharp, dtype=np.uint8))
+    return [(payload, _quad([(x / 2, y / 2) for x, y in quad])) for payload, quad in reads]
+
+
+class ReadPyzbar:
+    """zbar through pyzbar's bindings. Not for two threads at a time.
+
+    `pyzbar.decode` cannot ask for raw bytes: zbar then guesses Shift-JIS or Latin-1 and re-encodes. So the scanner is
+    our own, with configuration BINARY.
+
+    Raises:
+        KioskError: libzbar is absent, or too old for BINARY.
+    """
+
+    _ANY_SYMBOLOGY = 0
+    _QR_CODE = 64
+    _ENABLE = 0
+    _BINARY = 4
+    """zbar.h, zbar_config_t; pyzbar's own enumeration stops before it."""
+    _GREY = int.from_bytes(b"Y800", "little")
+
+    def __init__(self) -> None:
+        try:
+            from pyzbar import wrapper  # noqa: PLC0415 - loads libzbar, which the package can be imported without
+        except ImportError as error:
+            raise KioskError("pyzbar cannot load libzbar: apt install libzbar0 (Debian 13: libzbar0t64)") from error
+        self._zbar = wrapper
+        self._components = wrapper.zbar_function(
+            "zbar_symbol_get_components", ctypes.c_void_p, ctypes.POINTER(wrapper.zbar_symbol)
+        )
+        self._scanner = wrapper.zbar_image_scanner_create()
+        weakref.finalize(self, wrapper.zbar_image_scanner_destroy, self._scanner)
+        self._set(self._ANY_SYMBOLOGY, self._ENABLE, 0)
+        self._set(self._QR_CODE, self._ENABLE, 1)
+        self._set(self._QR_CODE, self._BINARY, 1)
+
+    def _set(self, symbology: int, setting: int, value: int) -> None:
+        if self._zbar.zbar_image_scanner_set_config(self._scanner, symbology, setting, value):
+            raise KioskError("libzbar refuses to give raw bytes: install zbar 0.23.90 or newer (apt upgrade libzbar0)")
+
+    def __call__(self, luma: Luma) -> list[Read]:
+        """Every whole code zbar reads; light codes on dark ground are beyond it."""
+        pixels = np.ascontiguousarray(luma)
+        image = self._zbar.zbar_image_create()
+        try:
+            self._zbar.zbar_image_set_format(image, self._GREY)
+            self._zbar.zbar_image_set_size(image, luma.shape[1], luma.shape[0])
+            self._zbar.zbar_image_set_data(image, pixels.ctypes.data, pixels.nbytes, None)
+            self._zbar.zbar_scan_image(self._scanner, image)
+            return self._reads(image)
+        finally:
+            self._zbar.zbar_image_destroy(image)
+
+    def _reads(self, image: object) -> list[Read]:
+        """Leaves out structured append: zbar joins the parts, and marks a missing one with a NUL."""
+        zbar, reads = self._zbar, []
+        symbol = zbar.zbar_image_first_symbol(image)
+        while symbol:
+            if symbol.contents.type == self._QR_CODE and not self._components(symbol):
+                length = zbar.zbar_symbol_get_data_length(symbol)
+                payload = ctypes.string_at(zbar.zbar_symbol_get_data(symbol), length)
+                # zbar goes counter-clockwise from the code's own top left.
+                corners = [
+                    (zbar.zbar_symbol_get_loc_x(symbol, at), zbar.zbar_symbol_get_loc_y(symbol, at))
+                    for at in (0, 3, 2, 1)
+                ]
+                reads.append((payload, _quad(corners)))
+            symbol = zbar.zbar_symbol_next(symbol)
+        return reads
+
+
+class ReadOpencv:
+    """OpenCV's detector with the finder of its ArUco module: half the time of the default one, and it finds more.
+
+    OpenCV takes bytes that are no UTF-8 for Latin-1 and re-encodes them, and says so nowhere. So an answer counts as it
+    is only when it is all ASCII; else zxing-cpp reads the modules that OpenCV sampled, and if it cannot, none is given.
+    """
+
+    _QUIET_MODULES = 4
+    _MODULE_PX = 4
+
+    def __init__(self) -> None:
+        self._detector = cv2.QRCodeDetectorAruco()
+
+    def __call__(self, luma: Luma) -> list[Read]:
+        """At most one code."""
+        try:
+            payload, corners, modules = self._detector.detectAndDecodeBytes(luma)
+        except cv2.error:
+            # Kanji that its build cannot decode (-213), and assertions on degenerate finder patterns.
+            return []
+        if not payload.isascii():
+            payload = self._exactly(modules)
+        return [(payload, _quad(corners[0].tolist()))] if payload else []
+
+    def _exactly(self, modules: cv2.typing.MatLike) -> bytes:
+        quiet = np.pad(modules, self._QUIET_MODULES, constant_values=255)
+        drawn = quiet.repeat(self._MODULE_PX, axis=0).repeat(self._MODULE_PX, axis=1)
+        reads = read_zxing(drawn.astype(np.uint8))
+        return reads[0][0] if reads else b""
+
+
+def _crop(luma: Luma, quad: Quad) -> tuple[Luma, tuple[int, int]]:
+    """The code with its margin, and where the crop's corner lies in the frame."""
+    xs, ys = [x for x, _ in quad], [y for _, y in quad]
+    reach_x, reach_y = (max(xs) - min(xs)) // MARGIN_PER_SIDE + 1, (max(ys) - min(ys)) // MARGIN_PER_SIDE + 1
+    left, top = max(0, min(xs) - reach_x), max(0, min(ys) - reach_y)
+    return luma[top : max(ys) + reach_y, left : max(xs) + reach_x], (left, top)
+
+
+def _moved(quad: Quad, by: tuple[int, int]) -> Quad:
+    return _quad([(x + by[0], y + by[1]) for x, y in quad])
+
+
+class Decoder:
+    """Reads frames. It keeps only whose turn it is, so one belongs to one thread.
+
+    Raises:
+        KioskError: an engine is not installed.
+    """
+
+    def __init__(self) -> None:
+        self._complements: tuple[tuple[str, Engine], ...] = (("pyzbar", ReadPyzbar()), ("opencv", ReadOpencv()))
+        self._located = 0
+        self._blank = 0
+
+    def read(self, frame: Frame) -> tuple[Sighting, ...]:
+        """All codes of the frame, each payload once. Never raises, whatever the picture."""
+        if frame.luma.size == 0:
+            return ()
+        reads, places = locate_zxing(frame.luma)
+        engine = "zxing-cpp"
+        if not reads and places:
+            engine, reads = self._look_closer(frame.luma, places[0])
+        elif not reads:
+            engine, reads = self._search(frame.luma)
+        return _sightings(frame, engine, reads)
+
+    def _look_closer(self, luma: Luma, place: Quad) -> tuple[str, list[Read]]:
+        """A code is there. It stays for many frames, so the slow engines take turns and each frame pays for one."""
+        crop, corner = _crop(luma, place)
+        engine, reads = "zxing-cpp", read_zxing_sharpened(crop)
+        if not reads:
+            engine, complement = self._complements[self._located % len(self._complements)]
+            self._located += 1
+            reads = complement(crop)
+        return engine, [(payload, _moved(quad, corner)) for payload, quad in reads]
+
+    def _search(self, luma: Luma) -> tuple[str, list[Read]]:
+        """No code was found, as at an idle door; but zxing-cpp finds none that lacks its quiet zone."""
+        self._blank += 1
+        turn, remainder = divmod(self._blank, BLANK_FRAMES_PER_SEARCH)
+        if remainder:
+            return "", []
+        engine, complement = self._complements[(turn - 1) % len(self._complements)]
+        return engine, complement(luma)
+
+
+def _sightings(frame: Frame, engine: str, reads: list[Read]) -> tuple[Sighting, ...]:
+    first_place: dict[bytes, Quad] = {}
+    for payload, quad in reads:
+        if 0 < len(payload) <= LONGEST_PAYLOAD:
+            first_place.setdefault(payload, quad)
+    sightings = (
+        Sighting(payload=payload, engine=engine, frame_number=frame.number, captured_ns=frame.captured_ns, quad=quad)
+        for payload, quad in first_place.items()
+    )
+    return tuple(islice(sightings, MOST_SIGHTINGS))

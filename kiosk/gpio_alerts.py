@@ -1,0 +1,214 @@
+"""Lights, buzzer and relays on GPIO through gpiozero, and the player that moves them through the interlock.
+
+`Lines` is the seam to the hardware; `Player` turns an actuation into levels at their times. The pin factory is named
+in the configuration and never guessed: gpiozero's own choice falls back in silence. Every line is claimed at its rest
+level, and is put there again on every way out. The core thread owns both; no other may touch them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from kiosk.clock import MS
+from kiosk.errors import LineFault
+from kiosk.interlock import Grant, Interlock, Limit
+from kiosk.messages import RELAYS, Actuation, Line
+
+FactoryName = Literal["lgpio", "rpigpio", "mock"]
+
+LONGEST_LIGHT_NS = 6000 * MS
+LONGEST_BUZZER_NS = 1500 * MS
+"""No sound of the choreography lasts longer; a stuck buzzer drives a guard to pull the plug."""
+RELAY_MARGIN_NS = 250 * MS
+"""Above the pulse a site asks for: room for a busy core thread, not for a second person."""
+RELAY_REST_NS = 200 * MS
+"""A turnstile needs to see the release end before the next one begins (input pulses of at least 100 ms)."""
+
+
+class Lines(Protocol):
+    """The outputs of one door."""
+
+    def set(self, line: Line, *, on: bool) -> None:
+        """Change one level.
+
+        Raises:
+            LineFault: the driver refuses.
+        """
+
+    def close(self) -> None:
+        """Put every line to rest and give it back."""
+
+
+def pin_factory(name: FactoryName) -> Any:  # noqa: ANN401 - gpiozero ships no types
+    """Make the pin factory of that name.
+
+    Raises:
+        LineFault: it is not installed or finds no GPIO; there is no fall-back.
+    """
+    from gpiozero.exc import BadPinFactory, PinFactoryFallback  # noqa: F401, PLC0415 - driver, imported where used
+    from gpiozero.pins.mock import MockFactory  # noqa: PLC0415
+
+    if name == "mock":
+        return MockFactory()
+    try:
+        return _hardware_factory(name)
+    except (ImportError, OSError, RuntimeError, BadPinFactory) as error:
+        raise LineFault(
+            f"lines.pin_factory: {name!r} cannot be used here ({error});"
+            " install its package, or add the user to the group gpio, or name another factory"
+        ) from error
+
+
+def _hardware_factory(name: FactoryName) -> Any:  # noqa: ANN401
+    if name == "lgpio":
+        from gpiozero.pins.lgpio import LGPIOFactory  # noqa: PLC0415
+
+        return LGPIOFactory()
+    from gpiozero.pins.rpigpio import RPiGPIOFactory  # noqa: PLC0415
+
+    return RPiGPIOFactory()
+
+
+class GpioLines:
+    """Lines of a 40-pin header.
+
+    Args:
+        gpios: Broadcom GPIO number of each line.
+        active_low: lines that are on at low level.
+        factory: from `pin_factory`.
+
+    Raises:
+        LineFault: a line does not exist or belongs to somebody else.
+    """
+
+    def __init__(self, gpios: Mapping[Line, int], active_low: frozenset[Line], factory: Any) -> None:  # noqa: ANN401
+        from gpiozero import DigitalOutputDevice  # noqa: PLC0415 - driver, imported where used
+        from gpiozero.exc import GPIOZeroError  # noqa: PLC0415
+
+        self._errors = (GPIOZeroError, OSError, RuntimeError, ValueError)
+        self._factory = factory
+        self._devices: dict[Line, Any] = {}
+        for line, gpio in gpios.items():
+            try:
+                self._devices[line] = DigitalOutputDevice(
+                    gpio, active_high=line not in active_low, initial_value=False, pin_factory=factory
+                )
+            except self._errors as error:
+                self.close()
+                raise LineFault(f"lines.{line}: GPIO {gpio} cannot be claimed ({error}); check the number") from error
+
+    def set(self, line: Line, *, on: bool) -> None:
+        """Change one level."""
+        try:
+            if on:
+                self._devices[line].on()
+            else:
+                self._devices[line].off()
+        except self._errors as error:
+            raise LineFault(f"lines.{line}: its level cannot be set ({error}); check the wiring and restart") from error
+
+    def close(self) -> None:
+        """Rest, and give the lines back."""
+        for device in self._devices.values():
+            device.off()
+            device.close()
+        self._devices.clear()
+        self._factory.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    at_ns: int
+    line: Line
+    on: bool
+
+
+class Player:
+    """Plays actuations on lines, one after another; the newest has the lights, a relay's pulse always ends.
+
+    A line whose driver fails is named in `faults` until it works again; the others go on.
+
+    Args:
+        lines: what is driven.
+        fitted: the lines this door has; changes for others are passed over.
+        interlock: asked before every change to on.
+    """
+
+    def __init__(self, lines: Lines, fitted: frozenset[Line], interlock: Interlock) -> None:
+        self.faults: dict[Line, str] = {}
+        self._lines = lines
+        self._fitted = fitted
+        self._interlock = interlock
+        self._due: list[_Due] = []
+        self._on: set[Line] = set()
+        self._grant: Grant | None = None
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When `advance` must be called next."""
+        times = [due.at_ns for due in self._due]
+        if (limit_ns := self._interlock.next_limit_ns()) is not None:
+            times.append(limit_ns)
+        return min(times, default=None)
+
+    def play(self, actuation: Actuation, now_ns: int) -> list[str]:
+        """Start an actuation; the answer is what the interlock objected to."""
+        changes = [change for change in actuation.changes if change.line in self._fitted]
+        first_on = {change.line for change in changes if change.on and change.after_ms == 0}
+        relays = set(RELAYS.values())
+        self._due = [due for due in self._due if due.line in relays and not due.on]
+        self._due += [_Due(now_ns, line, on=False) for line in self._on - relays - first_on]
+        self._due += [_Due(now_ns + change.after_ms * MS, change.line, change.on) for change in changes]
+        self._grant = Grant(direction=actuation.grant, given_ns=now_ns) if actuation.grant else None
+        return self.advance(now_ns)
+
+    def advance(self, now_ns: int) -> list[str]:
+        """Make every change that is due, and end whatever is on for too long."""
+        ready = sorted((due for due in self._due if due.at_ns <= now_ns), key=lambda due: due.at_ns)
+        self._due = [due for due in self._due if due.at_ns > now_ns]
+        objections = []
+        for due in ready:
+            if due.on:
+                objections.append(self._switch_on(due.line, now_ns))
+            else:
+                self._switch_off(due.line, now_ns)
+        for line in self._interlock.overdue(now_ns):
+            self._switch_off(line, now_ns)
+            objections.append(f"{line} was on for its whole limit and was put to rest")
+        return [objection for objection in objections if objection]
+
+    def rest(self, now_ns: int) -> None:
+        """Drop every plan and put every line to rest."""
+        self._due.clear()
+        for line in self._fitted:
+            self._switch_off(line, now_ns)
+
+    def _switch_on(self, line: Line, now_ns: int) -> str:
+        objection = self._interlock.objection_to_on(line, now_ns, self._grant)
+        if not objection and line not in self._on:
+            self._on.add(line)
+            self._set(line, on=True)
+        return objection
+
+    def _switch_off(self, line: Line, now_ns: int) -> None:
+        if line in self._on:
+            self._set(line, on=False)
+            self._on.discard(line)
+        self._interlock.note_off(line, now_ns)
+
+    def _set(self, line: Line, *, on: bool) -> None:
+        try:
+            self._lines.set(line, on=on)
+        except LineFault as fault:
+            self.faults[line] = str(fault)
+        else:
+            self.faults.pop(line, None)
+
+
+def limits_for(lines: Mapping[Line, int], relay_pulse_ms: int) -> dict[Line, Limit]:
+    """What the interlock allows each line of a door."""
+    relay = Limit(longest_on_ns=relay_pulse_ms * MS + RELAY_MARGIN_NS, shortest_rest_ns=RELAY_REST_NS)
+    light = Limit(longest_on_ns=LONGEST_LIGHT_NS, shortest_rest_ns=0)
+    buzzer = Limit(longest_on_ns=LONGEST_BUZZER_NS, shortest_rest_ns=0)
+    special = {Line.BUZZER: buzzer, Line.ENTRY_RELAY: relay, Line.EXIT_RELAY: relay}
+    return {line: special.get(line, light) for line in lines}

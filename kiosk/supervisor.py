@@ -1,0 +1,67 @@
+"""Is every stage making progress? Tells systemd, which restarts what hangs.
+
+Each stage stamps its progress from its own thread; the core thread asks here who is late. It restarts nothing
+itself: a hung stage means no watchdog message, and systemd ends and starts the process (systemd/kiosk.service).
+"""
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from kiosk.clock import Clock, S
+
+LATE_AFTER_NS = 10 * S
+"""Every thread stamps at least once a second; ten is a hang, not load."""
+UPLINK_LATE_AFTER_NS = 120 * S
+"""Name resolution blocks for as long as the system's resolver likes (resolv.conf(5): up to 30 s a server)."""
+
+
+class Supervisor:
+    """Keeps the latest stamp of every stage.
+
+    Args:
+        clock: for stamps.
+        late_after_ns: the stages that must make progress, and how long each may go without.
+    """
+
+    def __init__(self, clock: Clock, late_after_ns: Mapping[str, int]) -> None:
+        self._clock = clock
+        self._late_after_ns = dict(late_after_ns)
+        self._stamps = dict.fromkeys(late_after_ns, clock.now().monotonic_ns)
+
+    def stamp_for(self, stage: str) -> Callable[[], None]:
+        """Give a stage the function it calls when it has made progress."""
+        return partial(self._stamp, stage)
+
+    def late(self) -> list[str]:
+        """Name the stages that have made no progress for too long."""
+        now_ns = self._clock.now().monotonic_ns
+        return [stage for stage, at_ns in self._stamps.items() if now_ns - at_ns > self._late_after_ns[stage]]
+
+    def _stamp(self, stage: str) -> None:
+        self._stamps[stage] = self._clock.now().monotonic_ns
+
+
+class ServiceNotifier:
+    """sd_notify(3), as much of it as we need; silent when systemd did not start us.
+
+    Args:
+        address: the value of NOTIFY_SOCKET; a leading "@" means the abstract namespace.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+
+    @classmethod
+    def from_environment(cls) -> "ServiceNotifier":
+        """Use the socket systemd named for us, if any."""
+        return cls(os.environ.get("NOTIFY_SOCKET", ""))
+
+    def say(self, state: str) -> None:
+        """Send one state, such as "READY=1", "WATCHDOG=1" or "STOPPING=1"."""
+        if not self._address:
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+            line.connect(self._address)
+            line.sendall(state.encode())

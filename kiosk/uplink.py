@@ -1,0 +1,313 @@
+"""Drains the outbox to the city's broker over MQTT 5, and tells the door whether the city answers.
+
+paho is bare transport here and gets no thread of its own: this module turns its socket in the uplink thread, so that
+none of the faults of paho's queue and thread can occur (docs/decisions/0003). It publishes only after CONNACK, keeps
+at most `WINDOW` events unacknowledged, and a row leaves the outbox only when the city says it has committed it.
+Reconnects back off with full jitter. Birth and will are retained. The daemon runs `Uplink.run`.
+"""
+
+import select
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any, Protocol
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from kiosk import wire
+from kiosk.clock import Clock, S
+from kiosk.errors import UplinkFault
+from kiosk.messages import LinkStatus
+from kiosk.outbox import Row
+
+WINDOW = 16
+"""Events in flight; below mosquitto's default Receive Maximum of 20, which paho itself does not honour."""
+ACKNOWLEDGE_WITHIN_S = 10
+"""A row not acknowledged by then is published again on a new connection; paho never resends on a live one."""
+CONNECT_WITHIN_S = 5.0
+"""For TCP and TLS together, and again for CONNACK. Name resolution has the system's own limit."""
+KEEP_ALIVE_S = 15
+"""A dead broker is noticed within one and a half of these."""
+BACK_OFF_FIRST_S = 1.0
+BACK_OFF_LONGEST_S = 60.0
+"""Full jitter: 32,000 doors coming back over a minute are 533 connects a second."""
+TICK_S = 0.5
+"""Longest the thread waits without stamping its progress."""
+DISCONNECT_WITH_WILL = 0x04
+"""MQTT 5, 3.14.2.1: the broker announces this door as offline although it left politely."""
+
+
+class Source(Protocol):
+    """What the uplink needs of the outbox."""
+
+    ledger: str
+
+    @property
+    def waiting(self) -> int:
+        """Events not acknowledged yet."""
+
+    def after(self, sequence: int, limit: int) -> list[Row]:
+        """Read the oldest rows above a sequence."""
+
+    def acknowledge(self, ledger: str, sequences: Iterable[int]) -> None:
+        """Let rows go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """Where and how to log in. `ca_file` empty: the system's authorities."""
+
+    host: str
+    port: int
+    tls: bool
+    username: str = ""
+    password: str = ""
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+
+
+class _Ended(Exception):
+    """Why a connection is over."""
+
+
+class Uplink:
+    """One device's connection to the city.
+
+    Args:
+        broker: where to.
+        origin: who we are; the device is also the client id.
+        outbox: what to drain.
+        clock: for timers.
+        on_status: told whenever online or the number waiting changes.
+        on_trouble: told one sentence when the link goes down, for the log.
+        version: of this firmware, for the birth.
+        random: jitter.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        origin: wire.Origin,
+        outbox: Source,
+        clock: Clock,
+        *,
+        on_status: Callable[[LinkStatus], None],
+        on_trouble: Callable[[str], None],
+        version: str,
+        random: Random,
+    ) -> None:
+        self._broker = broker
+        self._device = origin.device
+        self._outbox = outbox
+        self._clock = clock
+        self._on_status = on_status
+        self._on_trouble = on_trouble
+        self._version = version
+        self._random = random
+        self._tls = tls_context(broker) if broker.tls else None
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.settimeout(0)
+        self._wake_out.settimeout(0)
+        self._closing = threading.Event()
+        self._told: LinkStatus | None = None
+        self._failures = 0
+        self._in_flight: dict[int, int] = {}
+        self._cursor = 0
+        self._ending = ""
+
+    def nudge(self) -> None:
+        """Something was stored or let go: look at the outbox now. From any thread."""
+        try:
+            self._wake_in.send(b"!")
+        except BlockingIOError:
+            return  # it has enough wake-ups waiting
+
+    def close(self) -> None:
+        """Say goodbye and let `run` end. From any thread."""
+        self._closing.set()
+        self.nudge()
+
+    def run(self, stamp: Callable[[], None]) -> None:
+        """Connect, drain, and connect again until `close`; `stamp` is called at least every `TICK_S`.
+
+        Name resolution and the connect itself may take longer than a tick; the supervisor allows for it.
+        """
+        while not self._closing.is_set():
+            try:
+                self._live_one_connection(stamp)
+            except _Ended as end:
+                self._on_trouble(str(end))
+            self._tell(online=False)
+            self._failures += 1
+            ceiling_s = min(BACK_OFF_LONGEST_S, BACK_OFF_FIRST_S * 2 ** min(self._failures, 10))
+            self._idle(self._random.uniform(0.0, ceiling_s), stamp)
+        self._wake_in.close()
+        self._wake_out.close()
+
+    def _live_one_connection(self, stamp: Callable[[], None]) -> None:
+        self._in_flight.clear()
+        self._cursor = 0
+        self._ending = ""
+        client = self._client()
+        try:
+            client.connect(self._broker.host, self._broker.port, keepalive=KEEP_ALIVE_S, clean_start=True)
+        except (OSError, ValueError) as error:
+            where = f"{self._broker.host}:{self._broker.port}"
+            raise _Ended(f"cannot reach the broker at {where} ({error}); check network, name and TLS") from error
+        try:
+            self._await_connack(client, stamp)
+            self._greet(client)
+            while not self._closing.is_set():
+                stamp()
+                self._tell(online=True)
+                self._publish_next(client)
+                self._turn(client, TICK_S)
+                self._check_overdue()
+            client.disconnect(ReasonCode(PacketTypes.DISCONNECT, identifier=DISCONNECT_WITH_WILL))
+            while client.want_write():
+                self._turn(client, TICK_S)
+        finally:
+            client.on_disconnect = None
+            client.disconnect()
+
+    def _await_connack(self, client: mqtt.Client, stamp: Callable[[], None]) -> None:
+        deadline_ns = self._clock.now().monotonic_ns + int(CONNECT_WITHIN_S * S)
+        while not client.is_connected():
+            if self._closing.is_set() or self._clock.now().monotonic_ns > deadline_ns:
+                raise _Ended(f"the broker did not answer CONNECT within {CONNECT_WITHIN_S:.0f} s; is it overloaded?")
+            stamp()
+            self._turn(client, TICK_S)
+
+    def _greet(self, client: mqtt.Client) -> None:
+        client.subscribe(wire.acknowledgement_topic(self._device), qos=1)
+        birth = wire.State(
+            device=self._device,
+            online=True,
+            version=self._version,
+            ledger=self._outbox.ledger,
+            at=self._clock.now().utc,
+        )
+        client.publish(wire.state_topic(self._device), birth.model_dump_json(), qos=1, retain=True)
+
+    def _publish_next(self, client: mqtt.Client) -> None:
+        room = WINDOW - len(self._in_flight)
+        for row in self._outbox.after(self._cursor, room) if room > 0 else ():
+            client.publish(wire.event_topic(self._device, row.kind), row.payload, qos=1)
+            self._in_flight[row.sequence] = self._clock.now().monotonic_ns
+            self._cursor = row.sequence
+
+    def _turn(self, client: mqtt.Client, timeout_s: float) -> None:
+        """Move bytes for one round: until something comes, somebody nudges, or the time is over."""
+        line = client.socket()
+        if line is None:
+            raise _Ended("the broker closed the connection")
+        writers = [line] if client.want_write() else []
+        readable, writable, _ = select.select([line, self._wake_out], writers, [], timeout_s)
+        if self._wake_out in readable:
+            self._wake_out.recv(4096)
+        try:
+            if line in readable:
+                self._read(client)
+            if writable:
+                client.loop_write()
+            client.loop_misc()
+        except (OSError, ValueError, IndexError, struct.error) as error:
+            raise _Ended(f"the broker sent what is not MQTT 5 ({type(error).__name__})") from error
+        if self._ending:
+            raise _Ended(self._ending)
+
+    def _read(self, client: mqtt.Client) -> None:
+        client.loop_read()
+        while isinstance(line := client.socket(), ssl.SSLSocket) and line.pending():
+            client.loop_read()  # TLS holds decrypted bytes that select cannot see
+
+    def _check_overdue(self) -> None:
+        oldest_ns = min(self._in_flight.values(), default=None)
+        if oldest_ns is not None and self._clock.now().monotonic_ns - oldest_ns > ACKNOWLEDGE_WITHIN_S * S:
+            raise _Ended(f"the city has not acknowledged within {ACKNOWLEDGE_WITHIN_S} s; is its ingest running?")
+
+    def _tell(self, *, online: bool) -> None:
+        status = LinkStatus(online=online, waiting=self._outbox.waiting)
+        if status != self._told:
+            self._told = status
+            self._on_status(status)
+
+    def _idle(self, seconds: float, stamp: Callable[[], None]) -> None:
+        deadline_ns = self._clock.now().monotonic_ns + int(seconds * S)
+        while not self._closing.is_set() and (left_ns := deadline_ns - self._clock.now().monotonic_ns) > 0:
+            stamp()
+            self._tell(online=False)
+            if select.select([self._wake_out], [], [], min(TICK_S, left_ns / S))[0]:
+                self._wake_out.recv(4096)
+
+    def _client(self) -> mqtt.Client:
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._device,
+            protocol=mqtt.MQTTv5,
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = CONNECT_WITHIN_S
+        if self._broker.username:
+            client.username_pw_set(self._broker.username, self._broker.password)
+        if self._tls:
+            client.tls_set_context(self._tls)
+        will = wire.State(device=self._device, online=False, version=self._version, ledger=self._outbox.ledger)
+        client.will_set(wire.state_topic(self._device), will.model_dump_json(), qos=1, retain=True)
+        client.on_connect = self._connected
+        client.on_disconnect = self._disconnected
+        client.on_publish = self._published
+        client.on_message = self._received
+        return client
+
+    # paho calls these from `_turn`, in our own thread; a connection they find at its end is ended there.
+
+    def _connected(self, _c: mqtt.Client, _u: Any, _f: Any, reason: ReasonCode, _p: Properties | None) -> None:  # noqa: ANN401 - paho's signature
+        if reason.is_failure:
+            self._ending = f"the broker refuses this device: {reason}; check uplink.username, certificate and ACL"
+
+    def _disconnected(self, _c: mqtt.Client, _u: Any, _f: Any, reason: ReasonCode, _p: Properties | None) -> None:  # noqa: ANN401 - paho's signature
+        self._ending = f"the connection to the broker is gone: {reason}"
+
+    def _published(self, _c: mqtt.Client, _u: Any, _m: int, reason: ReasonCode, _p: Properties | None) -> None:  # noqa: ANN401 - paho's signature
+        if reason.is_failure:
+            self._ending = f"the broker refuses to take an event: {reason}; check the ACL of {self._device}"
+
+    def _received(self, _c: mqtt.Client, _u: Any, message: mqtt.MQTTMessage) -> None:  # noqa: ANN401 - paho's signature
+        said = wire.decode_acknowledgement(bytes(message.payload))
+        if isinstance(said, wire.Unreadable):
+            self._on_trouble(f"an acknowledgement cannot be read: {said.why}")
+            return
+        self._outbox.acknowledge(said.ledger, said.sequences)
+        if said.ledger == self._outbox.ledger:
+            self._failures = 0
+            for sequence in said.sequences:
+                self._in_flight.pop(sequence, None)
+
+
+def tls_context(broker: Broker) -> ssl.SSLContext:
+    """Trust the city's authority (or the system's), show our certificate, TLS 1.2 or newer.
+
+    Raises:
+        UplinkFault: a file cannot be used.
+    """
+    try:
+        context = ssl.create_default_context(cafile=broker.ca_file or None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if broker.certificate_file:
+            context.load_cert_chain(Path(broker.certificate_file), Path(broker.key_file))
+    except (OSError, ssl.SSLError) as error:
+        raise UplinkFault(
+            f"uplink: certificates cannot be used ({error}); check ca_file, certificate_file, key_file"
+        ) from error
+    return context
