@@ -7,7 +7,6 @@ What cannot be read is reported and passed over, never stored. The command line 
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -125,7 +124,9 @@ class Ingest:
         client.on_message = self._received
         return client
 
-    def _connected(self, client: mqtt.Client, _u: Any, _f: Any, reason: ReasonCode, _p: Properties | None) -> None:  # noqa: ANN401 - paho's signature
+    def _connected(
+        self, client: mqtt.Client, _u: object, _f: object, reason: ReasonCode, _p: Properties | None
+    ) -> None:
         if reason.is_failure:
             self._on_trouble(f"the broker refuses the ingest: {reason}")
             return
@@ -134,17 +135,17 @@ class Ingest:
     def _subscribed(
         self,
         _c: mqtt.Client,
-        _u: Any,
+        _u: object,
         _m: int,
         reasons: list[ReasonCode],
-        _p: Properties | None,  # noqa: ANN401 - paho's signature
+        _p: Properties | None,
     ) -> None:
         if any(reason.is_failure for reason in reasons):
             self._on_trouble(f"the broker refuses the subscription {EVENTS_TOPIC}: {reasons[0]}")
         else:
             self._on_ready()
 
-    def _received(self, _c: mqtt.Client, _u: Any, message: mqtt.MQTTMessage) -> None:  # noqa: ANN401 - paho's signature
+    def _received(self, _c: mqtt.Client, _u: object, message: mqtt.MQTTMessage) -> None:
         self._came.append(message)
 
 

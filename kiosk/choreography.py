@@ -14,8 +14,8 @@ GRANTED: tuple[Pulse, ...] = ((Line.GREEN, 0, 2500), (Line.BUZZER, 0, 120))
 HELD: tuple[Pulse, ...] = ((Line.AMBER, 0, 3000), (Line.BUZZER, 0, 120), (Line.BUZZER, 240, 360))
 DENIED: tuple[Pulse, ...] = ((Line.RED, 0, 3000), (Line.BUZZER, 0, 500))
 ALARM: tuple[Pulse, ...] = (
-    (Line.RED, 0, 5000),
-    *((Line.BUZZER, start, start + 400) for start in range(0, 4800, 600)),
+    (Line.RED, 0, 4000),
+    *((Line.BUZZER, start, start + 400) for start in range(0, 3600, 600)),
 )
 OUT_OF_ORDER: tuple[Pulse, ...] = ((Line.AMBER, 0, 1000),)
 

@@ -179,6 +179,12 @@ class Settings(_Section):
     journal: JournalSettings = JournalSettings()
 
     @model_validator(mode="after")
+    def _no_play_at_a_real_door(self) -> Self:
+        if self.camera.source == "visitors" and self.lines.pin_factory != "mock":
+            raise ValueError("lines.pin_factory: simulated visitors must not move a real door; use 'mock'")
+        return self
+
+    @model_validator(mode="after")
     def _journal_without_people(self) -> Self:
         if self.journal.path and self.camera.source in {"picamera2", "v4l2"}:
             raise ValueError("journal.path: a journal holds what codes say; remove it, or play a recording")

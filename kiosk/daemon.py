@@ -15,12 +15,15 @@ from pathlib import Path
 from random import SystemRandom
 from typing import TextIO
 
+import cv2
+
 from kiosk import __version__, credentials, wire
-from kiosk.camera import FrameSource, FrameWatch
+from kiosk.camera import FrameSource
 from kiosk.clock import MS, Clock, Now, S
 from kiosk.config import Loaded
 from kiosk.decoder import Decoder
 from kiosk.errors import CameraFault
+from kiosk.frame_watch import FrameWatch
 from kiosk.gate import Gate, GateSettings
 from kiosk.gpio_alerts import Lines, Player, limits_for
 from kiosk.interlock import Interlock
@@ -178,6 +181,7 @@ class Daemon:
 
     def run(self) -> None:
         """Run until `stop`, the end of a recording, or a bug in any thread, which is raised here."""
+        cv2.setNumThreads(1)  # the cores are for the stages; OpenCV's own threads would compete with them
         threads = self._threads()
         for thread in threads:
             thread.start()

@@ -27,8 +27,6 @@ Engine = Callable[[Luma], list[Read]]
 
 MOST_SIGHTINGS = 8
 """Of one frame: two people can hold up two codes; a wall of codes is an attack on the time of the judge."""
-LONGEST_PAYLOAD = 2953
-"""Bytes in the largest byte-mode code (ISO/IEC 18004, 40-L). Capitals or digits alone can be more; no credential is."""
 BLANK_FRAMES_PER_SEARCH = 30
 """About once a second at 30 fps: a whole-frame search costs about ten times what zxing-cpp costs."""
 MARGIN_PER_SIDE = 3
@@ -231,7 +229,7 @@ class Decoder:
 def _sightings(frame: Frame, engine: str, reads: list[Read]) -> tuple[Sighting, ...]:
     first_place: dict[bytes, Quad] = {}
     for payload, quad in reads:
-        if 0 < len(payload) <= LONGEST_PAYLOAD:
+        if payload:
             first_place.setdefault(payload, quad)
     sightings = (
         Sighting(payload=payload, engine=engine, frame_number=frame.number, captured_ns=frame.captured_ns, quad=quad)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -272,18 +272,18 @@ class Uplink:
 
     # paho calls these from `_turn`, in our own thread; a connection they find at its end is ended there.
 
-    def _connected(self, _c: mqtt.Client, _u: Any, _f: Any, reason: ReasonCode, _p: Properties | None) -> None:  # noqa: ANN401 - paho's signature
+    def _connected(self, _c: mqtt.Client, _u: object, _f: object, reason: ReasonCode, _p: Properties | None) -> None:
         if reason.is_failure:
             self._ending = f"the broker refuses this device: {reason}; check uplink.username, certificate and ACL"
 
-    def _disconnected(self, _c: mqtt.Client, _u: Any, _f: Any, reason: ReasonCode, _p: Properties | None) -> None:  # noqa: ANN401 - paho's signature
+    def _disconnected(self, _c: mqtt.Client, _u: object, _f: object, reason: ReasonCode, _p: Properties | None) -> None:
         self._ending = f"the connection to the broker is gone: {reason}"
 
-    def _published(self, _c: mqtt.Client, _u: Any, _m: int, reason: ReasonCode, _p: Properties | None) -> None:  # noqa: ANN401 - paho's signature
+    def _published(self, _c: mqtt.Client, _u: object, _m: int, reason: ReasonCode, _p: Properties | None) -> None:
         if reason.is_failure:
             self._ending = f"the broker refuses to take an event: {reason}; check the ACL of {self._device}"
 
-    def _received(self, _c: mqtt.Client, _u: Any, message: mqtt.MQTTMessage) -> None:  # noqa: ANN401 - paho's signature
+    def _received(self, _c: mqtt.Client, _u: object, message: mqtt.MQTTMessage) -> None:
         said = wire.decode_acknowledgement(bytes(message.payload))
         if isinstance(said, wire.Unreadable):
             self._on_trouble(f"an acknowledgement cannot be read: {said.why}")

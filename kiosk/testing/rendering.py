@@ -104,9 +104,8 @@ def expose(scene: Grey, gain: float, noise_key: int, index: int) -> Grey:
     tiles = _noise(width, height)
     rng = np.random.default_rng([noise_key, index])
     left, top = rng.integers(0, TILE_SLACK, size=2)
-    tone = np.clip(np.arange(256) * gain - PEDESTAL, 0, 255).astype(np.uint8)
     noise = tiles[(noise_key + index) % TILES, top : top + height, left : left + width]
-    return np.asarray(cv2.add(cv2.LUT(scene, tone), noise), dtype=np.uint8)
+    return np.asarray(cv2.add(cv2.addWeighted(scene, gain, scene, 0, -PEDESTAL), noise), dtype=np.uint8)
 
 
 def _homography(carrier: Carrier, pose: Pose, focal: float) -> Matrix:

@@ -112,7 +112,7 @@ def _codes(value: object, where: str, mistakes: list[str]) -> tuple[bytes, ...]:
     codes = []
     for number, item in enumerate(value, start=1):
         try:
-            payload = base64.b64decode(item.encode(), validate=True) if isinstance(item, str) else b""
+            payload = base64.b64decode(item.encode("ascii", "replace"), validate=True) if isinstance(item, str) else b""
         except binascii.Error:
             payload = b""
         if not 1 <= len(payload) <= PAYLOAD_LIMIT:
@@ -173,7 +173,7 @@ def first_readable(showing: Showing, *, fps: float, width: int, height: int) -> 
 
 
 class SimulatedCamera:
-    """A camera nobody can tell from a real one by its frames: plays showings in real time, then an empty door.
+    """A frame source that plays showings in real time, then an empty door.
 
     A frame it is late for is lost, as on a sensor; `Frame.number` counts the sensor's frames, so it shows the gap.
     `wait(seconds)` sleeps and returns True once closed; `record` hears of each delivered frame of a showing.

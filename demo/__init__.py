@@ -1,0 +1,1 @@
+"""The whole system on one machine: a real broker, the city's ingest, the kiosk daemon, simulated visitors."""

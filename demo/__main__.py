@@ -1,0 +1,263 @@
+"""`python -m demo`: the door, end to end. scripts/demo installs what it needs and calls it."""
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from city import declare
+from demo.population import Population, Visitor
+from demo.processes import DemoFault, Started, free_port, start_broker, start_ingest, start_kiosk
+from demo.report import Report, Visit, file_event, load_visits, report
+from kiosk.clock import SystemClock
+from kiosk.config import Settings, load
+from kiosk.testing.visitors import showings_to_json
+
+WELL, WRONG, USAGE, FAULT = 0, 1, 2, 4
+ROOT = Path(__file__).resolve().parent.parent
+SUBJECT_KEY = b"a demo's key for pseudonyms only"
+MANY = 100_000
+"""Visitors of a demo that runs until Ctrl-C."""
+
+CONFIG = """# Written by the demo.
+rules_file = "rules.toml"
+[door]
+device = "demo-door"
+place = "place-demo"
+[camera]
+source = {source}
+path = {path}
+width = 1280
+height = 720
+fps = 30
+[lines]
+pin_factory = "mock"
+[trust]
+declaration_keys = ["declaration.pem"]
+subject_key_file = "subject.key"
+[outbox]
+path = "outbox.sqlite3"
+[uplink]
+host = "127.0.0.1"
+port = {broker}
+tls = false
+[screen]
+port = {screen}
+[clock]
+trust = "always"
+[journal]
+path = {journal}
+"""
+
+
+def main() -> int:
+    """Run the demo; the answer is the exit code."""
+    parsed = _arguments()
+    console = Console(highlight=False, soft_wrap=True)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kiosk-demo-")))
+        try:
+            return Demo(parsed, folder, console, stack).run()
+        except DemoFault as fault:
+            console.print(f"[red]{fault}[/red]")
+            return FAULT
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/demo",
+        description="The whole door on this machine: broker, city, kiosk daemon, and visitors before its camera.",
+        epilog="exit codes: 0 all well; 1 a verdict, line or event is wrong; 2 usage; 4 something does not start",
+    )
+    parser.add_argument("--headless", action="store_true", help="end after the visitors, with a table")
+    parser.add_argument("--visitors", type=int, default=40, metavar="N", help="with --headless, default %(default)s")
+    parser.add_argument("--seed", type=int, default=7, metavar="S", help="another mix of visitors")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there too")
+    parser.add_argument("--port", type=int, default=0, help="of the door's screen, default any free one")
+    real = parser.add_mutually_exclusive_group()
+    real.add_argument("--camera", metavar="DEVICE", help="a real camera, such as /dev/video0")
+    real.add_argument("--video", metavar="FILE", help="a recorded video")
+    real.add_argument("--images", metavar="FOLDER", help="a folder of photos")
+    return parser.parse_args()
+
+
+class Demo:
+    """One run."""
+
+    def __init__(self, parsed: argparse.Namespace, folder: Path, console: Console, stack: ExitStack) -> None:
+        self._parsed = parsed
+        self._folder = folder
+        self._console = console
+        self._stack = stack
+        self._clock = SystemClock()
+        self._ingested: list[dict[str, Any]] = []
+        self._stopping = threading.Event()
+        self._printed = 0
+        real = {"v4l2": parsed.camera, "video": parsed.video, "images": parsed.images}
+        self._source: str
+        self._path: str | None
+        self._source, self._path = next(((name, path) for name, path in real.items() if path), ("visitors", None))
+        self._visitors: list[Visitor] = []
+
+    def run(self) -> int:
+        """Start everything, follow it, tell what came of it."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda _number, _frame: self._stopping.set())
+        settings = self._prepare()
+        broker, ingest = settings.uplink.port, start_ingest
+        start_broker(self._folder, broker, self._stack)
+        city = ingest(self._folder, broker, self._stack)
+        reader = threading.Thread(target=self._read_city, args=(city,), daemon=True)
+        reader.start()
+        kiosk, address = start_kiosk(self._folder, self._stack)
+        self._console.print(f"screen  [bold]{address}[/bold]\nbroker  127.0.0.1:{broker}   (Ctrl-C ends all of it)\n")
+        code = self._follow(kiosk, settings)
+        kiosk.stop()
+        city.stop()
+        reader.join()
+        return self._tell(settings, code)
+
+    def _prepare(self) -> Settings:
+        """Write keys, visitors and the configuration."""
+        folder = self._folder
+        private = declare.new_key()
+        (folder / "declaration.pem").write_bytes(declare.public_pem(private))
+        (folder / "subject.key").write_bytes(SUBJECT_KEY)
+        shutil.copy(ROOT / "config" / "rules.toml", folder / "rules.toml")
+        if self._source == "visitors":
+            people = Population(self._parsed.seed, declare.load_key(private), SUBJECT_KEY, self._clock.now().utc)
+            self._visitors = people.visitors(self._parsed.visitors if self._parsed.headless else MANY // 100)
+            showings = showings_to_json([visitor.showing for visitor in self._visitors])
+            (folder / "showings.json").write_text(showings, encoding="utf-8")
+        path = folder / "showings.json" if self._path is None else Path(self._path).resolve()
+        journal = "" if self._source == "v4l2" else str(folder / "journal.jsonl")
+        text = CONFIG.format(
+            source=json.dumps(self._source),
+            path=json.dumps(str(path)),
+            broker=free_port(),
+            screen=self._parsed.port,
+            journal=json.dumps(journal),
+        )
+        (folder / "kiosk.toml").write_text(text, encoding="utf-8")
+        return load(folder / "kiosk.toml").settings
+
+    def _read_city(self, city: Started) -> None:
+        for line in city.output:
+            self._ingested.append(json.loads(line))
+
+    def _follow(self, kiosk: Started, settings: Settings) -> int:
+        """Print a line for each visitor, or event, until the daemon ends or Ctrl-C; the answer is its exit code."""
+        while not self._stopping.is_set() and kiosk.wait(0.3) is None:
+            self._print_new(settings, finished=False)
+        return kiosk.ended() or 0
+
+    def _print_new(self, settings: Settings, *, finished: bool) -> None:
+        if self._source != "visitors":
+            for event in self._ingested[self._printed :]:
+                self._console.print(event_line(event))
+            self._printed = len(self._ingested)
+            return
+        visits = self._visits(settings)
+        done = len(visits) if finished else len(visits) - 1
+        for number in range(self._printed, done):
+            self._console.print(visit_line(number + 1, visits[number], settings.lines.relay_pulse_ms))
+        self._printed = max(self._printed, done)
+
+    def _visits(self, settings: Settings) -> list[Visit]:
+        """All visits so far with their events; an event's UTC is laid on the monotonic clock of frames and pins."""
+        visits = load_visits(self._visitors, self._folder, settings)
+        now = self._clock.now()
+        for event in [event for event in self._ingested if event["new"]]:
+            ago = now.utc - datetime.fromisoformat(event["body"]["at"])
+            file_event(visits, event, now.monotonic_ns - int(ago.total_seconds() * 1e9))
+        return visits
+
+    def _tell(self, settings: Settings, code: int) -> int:
+        self._print_new(settings, finished=True)
+        made = report(self._visits(settings), self._folder, settings, self._ingested)
+        if self._parsed.headless:
+            print_report(made, self._console, judged=self._source == "visitors")
+        if self._parsed.json:
+            self._parsed.json.write_text(json.dumps(made.as_json(), indent=2) + "\n", encoding="utf-8")
+        if code:
+            self._console.print(f"[red]the kiosk ended with exit code {code}; it said:[/red]")
+            self._console.print((self._folder / "kiosk.log").read_text(encoding="utf-8"), markup=False)
+            return FAULT
+        incomplete = self._parsed.headless and made.visitors != len(self._visitors)
+        return WRONG if incomplete or not made.well else WELL
+
+
+COLOURS = {"granted": "green", "held": "yellow", "denied": "red"}
+
+
+def event_line(event: dict[str, Any]) -> str:
+    """One stored event in words."""
+    body, name = event["body"], f"seq {event['sequence']:>4}"
+    if event["kind"] == "fault":
+        return f"{name}  fault     {body['stage']} {'works again' if body['recovered'] else body['detail']}"
+    reasons = ", ".join(body["reasons"])
+    if event["kind"] == "alert":
+        return f"{name}  [red bold]ALERT[/red bold]     {reasons}"
+    colour = COLOURS[body["decision"]]
+    return f"{name}  [{colour}]{body['decision']:<8}[/{colour}]  {reasons} ({body['scheme'] or 'no format'})"
+
+
+def visit_line(number: int, visit: Visit, relay_pulse_ms: int) -> str:
+    """One visitor in words: what was read, the verdict, what the lines did, the record."""
+    wrong = [*visit.wrong_verdicts(), *visit.wrong_lines(relay_pulse_ms)]
+    mark = f"[red bold]WRONG: {'; '.join(wrong)}[/red bold]" if wrong else "[green]as it should be[/green]"
+    said = []
+    for event in visit.check_ins:
+        body = event["body"]
+        colour = COLOURS[body["decision"]]
+        read = body["scheme"] or "no format"
+        said.append(f"{read} [{colour}]{body['decision']}[/{colour}] ({', '.join(body['reasons'])})")
+    on = [level.line for level in visit.levels if level.on]
+    lines = ", ".join(f"{line} x{on.count(line)}" if on.count(line) > 1 else line for line in dict.fromkeys(on))
+    sequences = ", ".join(str(event["sequence"]) for event in visit.events)
+    medium = visit.visitor.showing.medium
+    who = f"#{number:<3} {visit.visitor.kind} ({medium})"
+    return f"{who}: {' + '.join(said)}; {lines}; stored by the city as {sequences}; {mark}"
+
+
+def print_report(made: Report, console: Console, *, judged: bool) -> None:
+    """Print the table."""
+    table = Table(title="What happened, and what should have", show_header=False)
+    rows: list[tuple[str, str, Callable[[], bool]]] = [
+        ("presentations made", str(made.presentations), lambda: True),
+        ("read", str(made.read), lambda: made.read == made.presentations),
+        ("wrong verdicts", str(len(made.verdicts_wrong)), lambda: not made.verdicts_wrong),
+        ("wrong line histories", str(len(made.lines_wrong)), lambda: not made.lines_wrong),
+    ]
+    if not judged:
+        rows = []
+    rows += [
+        ("events accepted by the outbox", str(made.accepted), lambda: True),
+        ("stored by the city", str(made.stored), lambda: made.stored == made.accepted),
+        ("missing", str(made.missing), lambda: not made.missing),
+        ("doubled in the city's database", str(made.doubled), lambda: not made.doubled),
+        ("delivered more than once on the way", str(made.redelivered), lambda: True),
+    ]
+    if judged:
+        times = f"p50 {made.latency_p50_ms} ms, p99 {made.latency_p99_ms} ms (of {made.latencies})"
+        rows.append(("first readable frame to relay", times, lambda: True))
+    for name, value, fine in rows:
+        table.add_row(name, value, "[green]✓[/green]" if fine() else "[red]✗[/red]")
+    console.print(table)
+    for said in [*made.verdicts_wrong, *made.lines_wrong]:
+        console.print(f"[red]{said}[/red]")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

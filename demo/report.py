@@ -1,0 +1,235 @@
+"""What happened against what should have: visitors, verdicts, lines, events, times.
+
+It reads only what the parts wrote by themselves: which frames the camera delivered, every level of every pin, the
+lines of the city's ingest, and the outbox file. First readable frames are found by rendering again and asking plain
+zxing-cpp, so the daemon's own reading is not asked about itself.
+"""
+
+import json
+import sqlite3
+import statistics
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from demo.population import Expected, Visitor
+from kiosk.choreography import actuation_for
+from kiosk.config import Settings
+from kiosk.messages import Decision, Direction, Line, Reason, Verdict
+from kiosk.testing.visitors import first_readable
+
+MS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One change of one line, as the pin saw it."""
+
+    line: Line
+    on: bool
+    at_ns: int
+
+
+@dataclass(slots=True)
+class Visit:
+    """One visitor and all that followed."""
+
+    visitor: Visitor
+    from_ns: int
+    to_ns: int
+    events: list[dict[str, Any]] = field(default_factory=list)
+    levels: list[Level] = field(default_factory=list)
+
+    @property
+    def check_ins(self) -> list[dict[str, Any]]:
+        """The check-ins among its events."""
+        return [event for event in self.events if event["kind"] == "check-in"]
+
+    def wrong_verdicts(self) -> list[str]:
+        """Compare check-ins and alerts with what was expected, in any order of codes."""
+        left = [
+            (event["body"]["decision"], event["body"]["reasons"][0], event["body"]["scheme"])
+            for event in self.check_ins
+        ]
+        wrong = []
+        for expected in self.visitor.expected:
+            answers = _answers(expected)
+            found = next((answer for answer in answers if answer in left), None)
+            if found is None:
+                wrong.append(f"expected {answers[0]}, got {left or 'no check-in'}")
+            else:
+                left.remove(found)
+        wrong += [f"unexpected {answer}" for answer in left] if not wrong else []
+        alerts = sum(event["kind"] == "alert" for event in self.events)
+        wanted = sum(expected.alert for expected in self.visitor.expected)
+        return [*wrong, *([f"{alerts} alerts instead of {wanted}"] if alerts != wanted else [])]
+
+    def wrong_lines(self, relay_pulse_ms: int) -> list[str]:
+        """Compare which lines went on, how often, and for how long, with the choreography of the verdicts given."""
+        verdicts = [_verdict(event["body"]) for event in self.check_ins]
+        seen = [v for v in verdicts if Reason.LEFT_BEFORE_VERDICT not in v.reasons]
+        wanted: dict[Line, int] = {}
+        for verdict in seen:
+            for change in actuation_for(verdict, relay_pulse_ms).changes:
+                if change.on:
+                    wanted[change.line] = wanted.get(change.line, 0) + 1
+        got = {line: sum(1 for level in self.levels if level.line is line and level.on) for line in Line}
+        wrong = []
+        for line in Line:
+            exact = len(seen) == 1 or line in (Line.ENTRY_RELAY, Line.EXIT_RELAY)
+            most, least = wanted.get(line, 0), wanted.get(line, 0) if exact else min(1, wanted.get(line, 0))
+            if not least <= got[line] <= most:
+                wrong.append(f"{line} went on {got[line]} times instead of {most}")
+        pulses = _pulses_ms(self.levels, Line.ENTRY_RELAY)
+        wrong += [
+            f"entry_relay on for {ms:.0f} ms" for ms in pulses if not relay_pulse_ms <= ms <= relay_pulse_ms + 100
+        ]
+        return wrong
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """The table, and whether all is well."""
+
+    visitors: int
+    presentations: int
+    read: int
+    verdicts_wrong: list[str]
+    lines_wrong: list[str]
+    accepted: int
+    stored: int
+    missing: int
+    doubled: int
+    redelivered: int
+    latency_p50_ms: float | None
+    latency_p99_ms: float | None
+    latencies: int
+
+    @property
+    def well(self) -> bool:
+        """Every verdict right, every line at rest, every event there once."""
+        return not (self.verdicts_wrong or self.lines_wrong or self.missing or self.doubled)
+
+    def as_json(self) -> dict[str, Any]:
+        """For a script."""
+        return {**asdict(self), "well": self.well}
+
+
+def load_visits(visitors: list[Visitor], folder: Path, settings: Settings) -> list[Visit]:
+    """Read the camera's and the pins' own records."""
+    first: dict[int, int] = {}
+    for entry in _lines_of(folder / "showings.frames.jsonl"):
+        first.setdefault(entry["showing"], entry["captured_ns"])
+    starts = [first.get(which) for which in range(len(visitors))]
+    visits = []
+    for visitor, start, end in zip(visitors, starts, [*starts[1:], None], strict=True):
+        if start is not None:
+            visits.append(Visit(visitor, start, end if end is not None else 1 << 62))
+    line_of = {f"GPIO{gpio}": line for line, gpio in settings.lines.gpios().items()}
+    for entry in _lines_of(folder / "showings.pins.jsonl"):
+        level = Level(line_of[entry["gpio"]], bool(entry["level"]), entry["at_ns"])
+        for visit in visits:
+            if visit.from_ns <= level.at_ns < visit.to_ns:
+                visit.levels.append(level)
+    return visits
+
+
+def file_event(visits: Iterable[Visit], event: dict[str, Any], at_ns: int) -> Visit | None:
+    """Give an event to the visit during which it happened."""
+    for visit in visits:
+        if visit.from_ns <= at_ns < visit.to_ns:
+            visit.events.append(event)
+            return visit
+    return None
+
+
+def report(visits: list[Visit], folder: Path, settings: Settings, ingested: list[dict[str, Any]]) -> Report:
+    """Make the table of a finished run."""
+    pulse_ms = settings.lines.relay_pulse_ms
+    stored = _stored(folder / "city.sqlite3")
+    accepted = _accepted(folder / "outbox.sqlite3")
+    latencies = sorted(_latencies_ms(visits, folder, settings))
+    levels = {level.line: level.on for visit in visits for level in visit.levels}
+    not_at_rest = [f"{line} is still on at the end" for line, on in levels.items() if on]
+    return Report(
+        visitors=len(visits),
+        presentations=sum(len(visit.visitor.expected) for visit in visits),
+        read=sum(len(visit.check_ins) for visit in visits),
+        verdicts_wrong=[
+            f"#{n} {v.visitor.kind}: {said}" for n, v in enumerate(visits, 1) for said in v.wrong_verdicts()
+        ],
+        lines_wrong=[
+            *(f"#{n} {v.visitor.kind}: {said}" for n, v in enumerate(visits, 1) for said in v.wrong_lines(pulse_ms)),
+            *not_at_rest,
+        ],
+        accepted=accepted,
+        stored=len(set(stored)),
+        missing=len(set(range(1, accepted + 1)) - set(stored)),
+        doubled=len(stored) - len(set(stored)),
+        redelivered=sum(not event["new"] for event in ingested),
+        latency_p50_ms=round(statistics.median(latencies), 1) if latencies else None,
+        latency_p99_ms=round(latencies[min(len(latencies) - 1, int(len(latencies) * 0.99))], 1) if latencies else None,
+        latencies=len(latencies),
+    )
+
+
+def _answers(expected: Expected) -> list[tuple[str, str, str | None]]:
+    answers = [(expected.decision.value, expected.reason.value, expected.scheme and expected.scheme.value)]
+    if expected.or_left:
+        answers.append(
+            (Decision.HELD.value, Reason.LEFT_BEFORE_VERDICT.value, expected.scheme and expected.scheme.value)
+        )
+    return answers
+
+
+def _verdict(body: dict[str, Any]) -> Verdict:
+    reasons = tuple(Reason(reason) for reason in body["reasons"])
+    alarm = any(reason.startswith("at_risk.") for reason in reasons)
+    return Verdict(
+        decision=Decision(body["decision"]), reasons=reasons, alarm=alarm, direction=Direction(body["direction"])
+    )
+
+
+def _pulses_ms(levels: list[Level], line: Line) -> list[float]:
+    mine = [level for level in levels if level.line is line]
+    return [(off.at_ns - on.at_ns) / MS for on, off in pairwise(mine) if on.on and not off.on]
+
+
+def _latencies_ms(visits: list[Visit], folder: Path, settings: Settings) -> list[float]:
+    """From the first frame plain zxing-cpp can read to the relay, for single visitors who were let in."""
+    delivered = {(e["showing"], e["index"]): e["captured_ns"] for e in _lines_of(folder / "showings.frames.jsonl")}
+    camera = settings.camera
+    times = []
+    for which, visit in enumerate(visits):
+        relay = next((level.at_ns for level in visit.levels if level.line is Line.ENTRY_RELAY and level.on), None)
+        if relay is None or len(visit.visitor.expected) != 1:
+            continue
+        readable = first_readable(visit.visitor.showing, fps=camera.fps, width=camera.width, height=camera.height)
+        first = min(readable.values(), default=None)
+        if first is None:
+            continue
+        # A frame the sensor dropped was never seen by anybody: the next delivered one is the first.
+        captured = min(
+            (ns for (showing, index), ns in delivered.items() if showing == which and index >= first), default=None
+        )
+        if captured is not None:
+            times.append((relay - captured) / MS)
+    return times
+
+
+def _accepted(outbox: Path) -> int:
+    with closing(sqlite3.connect(outbox)) as connection:
+        return int(connection.execute("SELECT coalesce(max(sequence), 0) FROM events").fetchone()[0])
+
+
+def _stored(database: Path) -> list[int]:
+    with closing(sqlite3.connect(database)) as connection:
+        return [int(row[0]) for row in connection.execute("SELECT sequence FROM events ORDER BY sequence")]
+
+
+def _lines_of(path: Path) -> list[dict[str, Any]]:
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines()]

@@ -1,0 +1,158 @@
+"""Draw the pictures of the screen in docs/ with the real server, page and browser.
+
+Run from the repository root, with chromium and playwright installed: `python scripts/screenshots.py`. The names in
+the pictures are made up.
+"""
+
+import shutil
+import sys
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+from playwright.sync_api import sync_playwright
+
+from kiosk.messages import Direction, Screen, View, Wording
+from kiosk.screen import ScreenServer
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+WIDTH, HEIGHT = 1280, 720
+GAP = 16
+COLUMNS = 3
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+VIEWS = {
+    "attract": View(
+        screen=Screen.ATTRACT,
+        wording=Wording(
+            vi="Đưa mã QR vào khung",
+            en="Show your QR code here",
+            vi_do="Giữ mã cách camera khoảng một gang tay",
+            en_do="Hold it about a hand's width from the camera",
+        ),
+        direction=Direction.ENTRY,
+        online=True,
+    ),
+    "granted": View(
+        screen=Screen.GRANTED,
+        wording=Wording(
+            vi="Mời vào", en="Please come in", vi_do="Cảm ơn bạn đã khai báo y tế", en_do="Thank you for declaring"
+        ),
+        direction=Direction.ENTRY,
+        initials="N.V.A.",
+        online=True,
+    ),
+    "held": View(
+        screen=Screen.HELD,
+        wording=Wording(
+            vi="Tờ khai đã hết hạn",
+            en="Your declaration has expired",
+            vi_do="Vui lòng khai báo lại rồi quét mã mới",
+            en_do="Please declare again, then show the new code",
+        ),
+        direction=Direction.ENTRY,
+        initials="T.T.B.",
+        online=False,
+        waiting=12,
+    ),
+    "at-risk": View(
+        screen=Screen.AT_RISK,
+        wording=Wording(
+            vi="Mời bạn chờ tại đây",
+            en="Please wait here",
+            vi_do="Nhân viên sẽ đến hướng dẫn bạn ngay",
+            en_do="A member of staff is coming to help you",
+        ),
+        direction=Direction.ENTRY,
+        initials="L.V.C.",
+        online=True,
+        waiting=1,
+    ),
+    "denied": View(
+        screen=Screen.DENIED,
+        wording=Wording(
+            vi="Mã này không hợp lệ",
+            en="This code is not valid",
+            vi_do="Vui lòng mở mã khai báo y tế của bạn",
+            en_do="Please open your own health-declaration code",
+        ),
+        direction=Direction.EXIT,
+        online=True,
+    ),
+    "out-of-order": View(
+        screen=Screen.OUT_OF_ORDER,
+        wording=Wording(
+            vi="Cửa tạm ngưng quét mã",
+            en="This door is not scanning",
+            vi_do="Vui lòng gặp bảo vệ để khai báo",
+            en_do="Please see the guard to check in",
+        ),
+        direction=Direction.ENTRY,
+        online=True,
+        fault="camera: no frame for 5 s; check the ribbon cable",
+    ),
+}
+
+
+def draw() -> list[Path]:
+    """Photograph every view at 1280 x 720, each into its own file."""
+    server = ScreenServer(port=0)
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    files = []
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"), args=list(CHROMIUM_FLAGS)
+            )
+            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+            page.goto(server.address)
+            for name, view in VIEWS.items():
+                server.show(view)
+                page.wait_for_selector(f'body[data-screen="{view.screen}"]')
+                files.append(DOCS / f"screen-{name}.png")
+                page.screenshot(path=files[-1])
+            browser.close()
+    finally:
+        server.close()
+        thread.join()
+    return files
+
+
+def contact_sheet(files: list[Path]) -> Path:
+    """Tile the pictures at a third of their size, three in a row."""
+    small = [
+        cv2.resize(cv2.imread(str(file)), None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA) for file in files
+    ]
+    height, width, _ = small[0].shape
+    rows = -(-len(small) // COLUMNS)
+    shape = (rows * (height + GAP) + GAP, COLUMNS * (width + GAP) + GAP, 3)
+    sheet = np.full(shape, 255, np.uint8)
+    for index, picture in enumerate(small):
+        row, column = divmod(index, COLUMNS)
+        top, left = GAP + row * (height + GAP), GAP + column * (width + GAP)
+        sheet[top : top + height, left : left + width] = picture
+    path = DOCS / "screen.png"
+    cv2.imwrite(str(path), sheet, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    return path
+
+
+def main() -> int:
+    """Write the pictures and say how large they are."""
+    files = draw()
+    for path in [*files, contact_sheet(files)]:
+        print(f"{path.relative_to(DOCS.parent)}  {path.stat().st_size // 1024} KiB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,276 @@
+"""One contract for every reading engine: the bytes that were encoded, or nothing. Then the ladder over them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import segno
+from numpy.typing import NDArray
+
+from kiosk.camera import IMAGE_SUFFIXES, fitted, luma_of_file
+from kiosk.decoder import (
+    BLANK_FRAMES_PER_SEARCH,
+    Decoder,
+    Engine,
+    ReadOpencv,
+    ReadPyzbar,
+    locate_zxing,
+    read_zxing,
+    read_zxing_sharpened,
+)
+from kiosk.messages import Frame, Sighting
+
+Luma = NDArray[np.uint8]
+SAMPLES = Path(__file__).parents[3] / "shared" / "corpora" / "qr-samples"
+ENGINES: list[Callable[[], Engine]] = [lambda: read_zxing, lambda: read_zxing_sharpened, ReadPyzbar, ReadOpencv]
+PAYLOADS = {
+    "one byte": b"x",
+    "one NUL": b"\0",
+    "NULs": b"a\0b\0\0c\0",
+    "Vietnamese": "Khai báo y tế: Nguyễn Thị Ánh, Đà Nẵng".encode(),
+    "Vietnamese in UTF-16": "Đà Nẵng".encode("utf-16"),
+    "Latin-1": "café".encode("latin-1"),
+    "looks like Shift-JIS": b"\x93\x5f\xe4\xaa\x88\xea",
+    "byte order mark": b"\xef\xbb\xbfabc",
+    "invalid UTF-8": b"\xff\xfe\xc3\x28",
+    "high bytes": bytes(range(0x80, 0x100)),
+    "every byte": bytes(range(256)),
+}
+
+
+def code(payload: bytes, scale: int = 4, border: int = 4, error: str = "l") -> Luma:
+    """A byte-mode QR code, black on white."""
+    made = segno.make_qr(payload, mode="byte", error=error, boost_error=False)
+    modules = 255 * (1 - np.array(made.matrix, dtype=np.uint8))
+    quiet = np.pad(modules, border, constant_values=255)
+    return quiet.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def placed(*pictures: Luma, ground: int = 180, size: tuple[int, int] = (720, 1280)) -> Luma:
+    """Pictures side by side on an even ground."""
+    luma = np.full(size, ground, dtype=np.uint8)
+    left = 60
+    for picture in pictures:
+        luma[40 : 40 + picture.shape[0], left : left + picture.shape[1]] = picture
+        left += picture.shape[1] + 20
+    return luma
+
+
+def framed(luma: Luma, number: int = 7) -> Frame:
+    """A frame as a camera gives it."""
+    luma.setflags(write=False)
+    return Frame(luma=luma, number=number, captured_ns=number * 1000)
+
+
+def reads_of(sightings: tuple[Sighting, ...]) -> list[tuple[str, bytes]]:
+    """Which engine read what."""
+    return [(sighting.engine, sighting.payload) for sighting in sightings]
+
+
+def waved(picture: Luma, depth: float) -> Luma:
+    """The picture on paper that is not flat; `depth` as a share of its height."""
+    side = picture.shape[0]
+    y, x = np.mgrid[:side, :side].astype(np.float32)
+    bent_x = (x + side * depth * np.sin(y / side * 6)).astype(np.float32)
+    bent_y = (y + side * depth * np.sin(x / side * 5 + 1)).astype(np.float32)
+    bent = cv2.remap(picture, bent_x, bent_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(255,))
+    return np.asarray(bent, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS.keys())
+@pytest.mark.parametrize("make_engine", ENGINES, ids=["zxing-cpp", "sharpened", "pyzbar", "opencv"])
+def test_an_engine_gives_the_bytes_that_were_encoded(make_engine: Callable[[], Engine], payload: bytes) -> None:
+    """No engine lets a guess of the character set touch the payload."""
+    assert [read for read, _ in make_engine()(placed(code(payload)))] == [payload]
+
+
+@pytest.mark.parametrize("make_engine", ENGINES, ids=["zxing-cpp", "sharpened", "pyzbar", "opencv"])
+@pytest.mark.parametrize("quarter_turns", range(4))
+def test_an_engine_places_the_code_clockwise_from_its_own_top_left(
+    make_engine: Callable[[], Engine], quarter_turns: int
+) -> None:
+    """Corners turn with the code, whichever way it is held."""
+    turned = np.ascontiguousarray(np.rot90(code(b"corners", scale=6), quarter_turns))
+    ((_, quad),) = make_engine()(placed(turned, size=(400, 400)))
+    near, far = 24, 24 + 21 * 6
+    square = [(60 + x, 40 + y) for x, y in ((near, near), (far, near), (far, far), (near, far))]
+    wanted = square[-quarter_turns:] + square[:-quarter_turns]
+    assert np.abs(np.array(quad) - np.array(wanted)).max() <= 2
+
+
+@pytest.mark.parametrize("make_engine", ENGINES, ids=["zxing-cpp", "sharpened", "pyzbar", "opencv"])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 100), (100, 1), (3, 3), (37, 501), (720, 1280)])
+def test_an_engine_finds_nothing_in_an_empty_picture(make_engine: Callable[[], Engine], shape: tuple[int, int]) -> None:
+    """Black, white and noise of any shape hold no code and raise nothing."""
+    noise = np.random.default_rng(5).integers(0, 256, shape, dtype=np.uint8)
+    engine = make_engine()
+    assert [engine(luma) for luma in (np.zeros_like(noise), np.full_like(noise, 255), noise)] == [[], [], []]
+
+
+def test_the_smallest_and_the_largest_byte_code_are_read() -> None:
+    """Payloads of 1 and of 2,953 bytes, the most a QR code holds, come back whole."""
+    largest = np.random.default_rng(4).bytes(2953)
+    decoder = Decoder()
+    assert reads_of(decoder.read(framed(placed(code(b"\xe1"))))) == [("zxing-cpp", b"\xe1")]
+    assert reads_of(decoder.read(framed(placed(code(largest, scale=5), size=(1080, 1920))))) == [("zxing-cpp", largest)]
+
+
+def test_pyzbar_reads_the_largest_byte_code() -> None:
+    """The pyzbar engine loses no byte of the largest code."""
+    largest = np.random.default_rng(4).bytes(2953)
+    assert [read for read, _ in ReadPyzbar()(code(largest, scale=5))] == [largest]
+
+
+def test_a_sighting_carries_its_frame() -> None:
+    """A sighting tells engine, frame number, time of capture, and the corners in the frame."""
+    assert Decoder().read(framed(placed(code(b"hello")), number=42)) == (
+        Sighting(
+            payload=b"hello",
+            engine="zxing-cpp",
+            frame_number=42,
+            captured_ns=42_000,
+            quad=((76, 56), (160, 56), (161, 141), (76, 140)),
+        ),
+    )
+
+
+def test_a_light_code_on_dark_ground_is_read() -> None:
+    """A phone in dark mode is read like any other."""
+    assert reads_of(Decoder().read(framed(placed(255 - code(b"dark mode"))))) == [("zxing-cpp", b"dark mode")]
+
+
+def test_two_people_can_hold_up_two_codes() -> None:
+    """All codes of a frame are read."""
+    sightings = Decoder().read(framed(placed(code(b"first person"), code(b"second person"))))
+    assert sorted(reads_of(sightings)) == [("zxing-cpp", b"first person"), ("zxing-cpp", b"second person")]
+
+
+def test_the_same_payload_counts_once() -> None:
+    """Two copies of one code in a frame are one sighting."""
+    assert reads_of(Decoder().read(framed(placed(code(b"twin"), code(b"twin"))))) == [("zxing-cpp", b"twin")]
+
+
+def test_a_wall_of_codes_gives_eight() -> None:
+    """A frame never gives more than eight sightings."""
+    wall = placed(*[code(f"code {number}".encode(), scale=3) for number in range(10)])
+    assert len(locate_zxing(wall)[0]) == 10
+    assert len(Decoder().read(framed(wall))) == 8
+
+
+def test_an_empty_code_and_an_overlong_one_are_no_sightings() -> None:
+    """A code without content and one of more than 2,953 digits are left out."""
+    modules = np.array(segno.make_qr("7" * 4000, mode="numeric", error="l").matrix, dtype=np.uint8)
+    digits = np.pad(255 * (1 - modules), 4, constant_values=255).repeat(4, axis=0).repeat(4, axis=1)
+    overlong, empty = placed(digits, size=(1080, 1920)), placed(code(b""), size=(400, 400))
+    assert [len(read) for read, _ in read_zxing(overlong)] == [4000]
+    assert [read for read, _ in ReadPyzbar()(empty)] == [b""]
+    decoder = Decoder()
+    looked = [decoder.read(framed(luma)) for luma in (overlong, *[empty] * BLANK_FRAMES_PER_SEARCH)]
+    assert set(looked) == {()}
+
+
+def test_a_micro_code_is_not_read() -> None:
+    """Micro QR corrects no errors at its smallest and invents digits, so it is not read at all."""
+    micro = 255 * (1 - np.array(segno.make_micro("12345").matrix, dtype=np.uint8))
+    luma = placed(np.pad(micro, 4, constant_values=255).repeat(8, axis=0).repeat(8, axis=1))
+    assert Decoder().read(framed(luma)) == ()
+
+
+def test_a_blurred_code_is_read_sharpened() -> None:
+    """A code that is found but out of focus is read from its sharpened crop, at its place in the frame."""
+    payload = bytes(range(60))
+    blurred = np.asarray(cv2.GaussianBlur(placed(code(payload, error="m"), ground=220), (0, 0), 2.2), dtype=np.uint8)
+    reads, places = locate_zxing(blurred)
+    assert (reads, bool(places)) == ([], True)
+    (sighting,) = Decoder().read(framed(blurred))
+    assert (sighting.engine, sighting.payload) == ("zxing-cpp", payload)
+    assert np.abs(np.array(sighting.quad[0]) - (76, 56)).max() <= 4
+
+
+def test_a_code_found_but_not_read_calls_the_complements_in_turn() -> None:
+    """On a crumpled code zxing-cpp finds but cannot read, pyzbar looks first, OpenCV at the next such frame."""
+    frame = framed(placed(waved(code(b"health declaration", scale=10), depth=0.021)))
+    reads, places = locate_zxing(frame.luma)
+    assert (reads, bool(places)) == ([], True)
+    decoder = Decoder()
+    engines = [[sighting.engine for sighting in decoder.read(frame)] for _ in range(3)]
+    assert engines == [["pyzbar"], [], ["pyzbar"]]
+    (sighting,) = Decoder().read(frame)
+    assert sighting.payload == b"health declaration"
+    assert np.abs(np.array(sighting.quad[0]) - (100, 80)).max() <= 15
+
+
+def test_a_code_nobody_locates_is_searched_for_once_a_second() -> None:
+    """A code without quiet zone is read in every thirtieth blank frame, by pyzbar and OpenCV in turn."""
+    frame = framed(placed(code(b"no quiet zone at all", border=0, error="m"), ground=60))
+    assert locate_zxing(frame.luma) == ([], [])
+    decoder = Decoder()
+    reads = [reads_of(decoder.read(frame)) for _ in range(2 * BLANK_FRAMES_PER_SEARCH)]
+    assert [number for number, read in enumerate(reads, start=1) if read] == [30, 60]
+    assert reads[29] + reads[59] == [("pyzbar", b"no quiet zone at all"), ("opencv", b"no quiet zone at all")]
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 640), (1, 1), (1, 5000), (5000, 1), (37, 501), (720, 1280)])
+def test_no_picture_makes_the_decoder_raise(shape: tuple[int, int]) -> None:
+    """Black, white and noise of any shape give no sighting through every rung of the ladder."""
+    noise = np.random.default_rng(6).integers(0, 256, shape, dtype=np.uint8)
+    pictures = (np.zeros_like(noise), np.full_like(noise, 255), noise)
+    decoder = Decoder()
+    looked = [decoder.read(framed(pictures[number % 3])) for number in range(2 * BLANK_FRAMES_PER_SEARCH + 2)]
+    assert set(looked) == {()}
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_structured_append_is_never_joined(parts: int) -> None:
+    """Of a divided message, which zbar joins, pyzbar gives nothing and zxing-cpp each part by itself."""
+    text = "".join(f"part {part} of it. " for part in range(8))
+    sequence = segno.make_sequence(text, symbol_count=parts, mode="byte", error="l", boost_error=False)
+    modules = [255 * (1 - np.array(made.matrix, dtype=np.uint8)) for made in sequence]
+    pictures = [np.pad(part, 4, constant_values=255).repeat(5, axis=0).repeat(5, axis=1) for part in modules]
+    for shown in (pictures, pictures[:-1], pictures[1:2]):
+        luma = placed(*shown)
+        assert ReadPyzbar()(luma) == []
+        reads = [payload.decode() for payload, _ in read_zxing(luma)]
+        assert len(reads) == len(shown)
+        assert all(payload in text for payload in reads)
+
+
+def sample_lumas(folder: str) -> dict[Path, Luma]:
+    """The pictures of a folder, as a camera of 1280x720 would see them; those OpenCV cannot decode are left out."""
+    if not SAMPLES.is_dir():
+        pytest.skip("the QR samples are not beside this checkout")
+    files = [file for file in sorted((SAMPLES / folder).iterdir()) if file.suffix in IMAGE_SUFFIXES]
+    lumas = {file: luma_of_file(np.frombuffer(file.read_bytes(), dtype=np.uint8)) for file in files}
+    return {file: fitted(luma, 1280, 720) for file, luma in lumas.items() if luma is not None}
+
+
+def tells(payload: bytes, truth: str) -> bool:
+    """Whether the payload is that text in one of the character sets the samples use."""
+    texts = [payload.decode(charset, errors="replace") for charset in ("utf-8", "shift_jis", "latin-1", "gbk")]
+    return truth.strip("\r\n") in [text.strip("\r\n") for text in texts]
+
+
+@pytest.mark.parametrize(("folder", "floor"), [("qrcode-2", 50), ("qrcode-4", 17)])
+def test_real_photos_are_read(folder: str, floor: int) -> None:
+    """Of each folder of photos a single look reads at least as many as when measured, and not one of them wrong."""
+    right = wrong = 0
+    for file, luma in sample_lumas(folder).items():
+        sightings = Decoder().read(framed(luma))
+        truth = file.with_suffix(".txt").read_bytes().decode()
+        told = any(tells(sighting.payload, truth) for sighting in sightings)
+        right, wrong = right + told, wrong + (bool(sightings) and not told)
+    assert wrong == 0
+    assert right >= floor
+
+
+@pytest.mark.parametrize(("folder", "pictures"), [("falsepositives-1", 19), ("falsepositives-2", 25)])
+def test_photos_without_a_code_give_none(folder: str, pictures: int) -> None:
+    """No engine sees a code where there is none."""
+    lumas = list(sample_lumas(folder).values())
+    assert len(lumas) >= pictures
+    decoder = Decoder()
+    assert [decoder.read(framed(luma)) for luma in lumas] == [()] * len(lumas)
+    complements = (ReadPyzbar(), ReadOpencv())
+    assert [engine(luma) for engine in complements for luma in lumas] == [[]] * (2 * len(lumas))

@@ -1,0 +1,246 @@
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+
+import base45
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from city.declare import declaration_payload, load_key, new_key, public_pem
+from kiosk.credentials import Keyring, initials_of, read, subject_of
+from kiosk.credentials.declaration import PREFIX
+from kiosk.messages import Credential, Declaration, Reason, Refusal, Scheme, Symptom, Visit
+
+SUBJECT_KEY = b"k" * 32
+PRIVATE_PEM = new_key()
+KEY = load_key(PRIVATE_PEM)
+KEYRING = Keyring.from_pem(subject_key=SUBJECT_KEY, issuer_pems=[public_pem(PRIVATE_PEM)])
+SIGNED = declaration_payload(
+    key=KEY,
+    sub=subject_of("id", "048090000001", SUBJECT_KEY),
+    initials="N.V.A.",
+    issued_at=datetime(2021, 11, 20, tzinfo=UTC),
+    visits=[Visit(area="79", left_on=date(2021, 11, 15))],
+)
+MESSAGE = base45.b45decode(SIGNED.removeprefix(PREFIX.encode()))
+
+# Capitals that no refusal's own wording uses in a row, so that a leak cannot hide behind it.
+WORDS = st.text("ABCĐEÊGHKLNOƠPQRSTUƯVX", min_size=4, max_size=8)
+NAMES = st.lists(WORDS, min_size=1, max_size=5).map(" ".join)
+BIRTHS = st.dates(date(1900, 1, 1), date(2020, 12, 31))
+SERIALS = st.integers(0, 999_999).map("{:06}".format)
+PROVINCES = st.integers(1, 999).map("{:03}".format)
+NOT_DIGITS = st.sampled_from(
+    ["", "\u0661" * 12, "-48090000001", "O48090000001", "48090000001", "0480900000010", "\u00b2" * 12]
+)
+NOT_NAMES = st.sampled_from(
+    ["", " ", "...", "8888 9999", "\u0000\u0001", "A\nBCDE", "TÊN<SCRIPT>", "TÊN=LẠ"]
+) | NAMES.map(lambda name: (name + " ") * 30)
+
+
+@st.composite
+def _cards(draw: st.DrawFn) -> list[str]:
+    birth, male = draw(BIRTHS), draw(st.booleans())
+    code = 2 * (birth.year // 100 - 19) + (not male)
+    number = f"{draw(PROVINCES)}{code}{birth.year % 100:02}{draw(SERIALS)}"
+    issued = birth + timedelta(days=draw(st.integers(1, 20_000)))
+    old = draw(st.sampled_from(["", "987654321"]))
+    sex = "Nam" if male else "Nữ"
+    return [number, old, draw(NAMES), f"{birth:%d%m%Y}", sex, draw(NAMES), f"{issued:%d%m%Y}"]
+
+
+@st.composite
+def _nationals(draw: st.DrawFn) -> list[str]:
+    birth, male = draw(BIRTHS), draw(st.booleans())
+    code = 2 * (birth.year // 100 - 19) + (not male)
+    serial = draw(SERIALS)
+    number = draw(st.sampled_from([f"048{code}{birth.year % 100:02}{serial}", f"******{serial}"]))
+    born = draw(st.sampled_from([f"{birth:%Y-%m-%d}", f"{birth:%Y}-**-**"]))
+    qid = draw(st.integers(10**17, 10**18 - 1).map(str))
+    return [number, draw(NAMES), born, draw(st.sampled_from("01")), qid, f"<{1 if male else 2}<DN4010000000001"]
+
+
+Break = Callable[[st.DrawFn, str], str]
+"""Makes another field content from a good one, such that no reading of it could be right."""
+
+
+def _one_of(choices: st.SearchStrategy[str]) -> Break:
+    return lambda draw, _: draw(choices)
+
+
+def _other_digit(position: int) -> Break:
+    def change(draw: st.DrawFn, field: str) -> str:
+        step = draw(st.integers(1, 9))
+        return field[:position] + str((int(field[position]) + step) % 10) + field[position + 1 :]
+
+    return change
+
+
+NO_DATES = _one_of(
+    st.sampled_from(["", "00000000", "31022000", "32012000", "01132000", "1012000", "2000-01-01", "\u0661" * 8])
+)
+CARD_BREAKS: list[tuple[int, Break]] = [
+    (0, _one_of(NOT_DIGITS)),
+    (0, _other_digit(3)),
+    (0, _other_digit(4)),
+    (0, _other_digit(5)),
+    (1, _one_of(st.sampled_from(["1", "12345678", "1234567890", "\u0661" * 9, "ABCDEFGHI"]))),
+    (2, _one_of(NOT_NAMES)),
+    (3, NO_DATES),
+    (3, _other_digit(6)),
+    (3, _other_digit(7)),
+    (4, lambda _, field: "Nữ" if field == "Nam" else "Nam"),
+    (4, _one_of(st.sampled_from(["", "nam", "NAM", "Nu", "1", "Khác"]))),
+    (6, NO_DATES),
+    (6, lambda _, __: "31121899"),
+]
+NATIONAL_BREAKS: list[tuple[int, Break]] = [
+    (0, _one_of(st.sampled_from(["", "*****", "04809000000\u0661", "******/00001", "*" * 21]))),
+    (1, _one_of(NOT_NAMES)),
+    (2, _one_of(st.sampled_from(["", "1990", "1990-13-01", "1990-02-30", "1990-00-**", "****-**-**", "19900101"]))),
+    (3, _one_of(st.sampled_from(["", "2", "01", "-1", "x"]))),
+    (4, _one_of(st.sampled_from(["12345", "16290****000000000", "1" * 41, "1629 0000 0000"]))),
+    (5, _one_of(st.sampled_from(["<3", "<male<", "162900000000000001<12<DN4010000000001"]))),
+]
+
+
+@st.composite
+def _broken(draw: st.DrawFn, good: st.SearchStrategy[list[str]], breaks: list[tuple[int, Break]]) -> list[str]:
+    fields = draw(good)
+    index, change = draw(st.sampled_from(breaks))
+    fields[index] = change(draw, fields[index])
+    return fields
+
+
+def _read(fields: list[str]) -> Credential | Refusal:
+    return read("|".join(fields).encode(), KEYRING)
+
+
+def _leaks(refusal: Refusal, fields: list[str]) -> list[str]:
+    pieces = {field[at : at + 4] for field in fields for at in range(len(field) - 3)}
+    return sorted(piece for piece in pieces if piece in refusal.detail)
+
+
+PIPES = st.lists(st.text("0123456789*-<ABC Nữam", max_size=14), min_size=5, max_size=12).map("|".join)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=400) | PIPES.map(str.encode) | st.text(max_size=200).map(str.encode))
+@example(b"")
+@example(b"\xff" * 2953)
+def test_any_bytes_give_a_credential_or_a_refusal(payload: bytes) -> None:
+    """Whatever a visitor shows, reading it ends in one of the two values and never raises."""
+    assert isinstance(read(payload, KEYRING), Credential | Refusal)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=300))
+def test_any_message_after_our_prefix_is_refused(message: bytes) -> None:
+    """Bytes that the city did not sign are refused as a declaration, whatever they are."""
+    result = read(PREFIX.encode() + base45.b45encode(message), KEYRING)
+    assert isinstance(result, Refusal)
+    assert result.scheme is Scheme.DECLARATION
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, len(SIGNED) - 1), st.integers(1, 255))
+def test_no_byte_of_a_code_can_be_changed(position: int, difference: int) -> None:
+    """One other byte in the text of a signed declaration, and it is refused."""
+    corrupt = bytearray(SIGNED)
+    corrupt[position] ^= difference
+    assert isinstance(read(bytes(corrupt), KEYRING), Refusal)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, len(MESSAGE) - 1), st.integers(1, 255))
+def test_no_byte_of_a_message_can_be_changed(position: int, difference: int) -> None:
+    """One other byte in the signed message, and it is refused."""
+    corrupt = bytearray(MESSAGE)
+    corrupt[position] ^= difference
+    assert isinstance(read(PREFIX.encode() + base45.b45encode(bytes(corrupt)), KEYRING), Refusal)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    number=st.integers(0, 10**12 - 1).map("{:012}".format),
+    name=NAMES,
+    issued=st.datetimes(datetime(2020, 1, 1), datetime(2099, 1, 1)),  # noqa: DTZ001 - hypothesis adds the zone below
+    lifetime=st.integers(1, 7 * 86400).map(lambda seconds: timedelta(seconds=seconds)),
+    symptoms=st.sets(st.sampled_from(Symptom)),
+    visits=st.lists(
+        st.builds(
+            Visit,
+            area=st.text("0123456789", min_size=2, max_size=5),
+            left_on=st.dates(date(1970, 1, 1), date(2099, 1, 1)),
+        ),
+        max_size=8,
+    ),
+    contact=st.booleans(),
+    by_proxy=st.booleans(),
+)
+def test_what_was_declared_is_what_is_read(
+    number: str,
+    name: str,
+    issued: datetime,
+    lifetime: timedelta,
+    symptoms: set[Symptom],
+    visits: list[Visit],
+    *,
+    contact: bool,
+    by_proxy: bool,
+) -> None:
+    """Issuing and reading give back every declared fact, to the second."""
+    issued_at = issued.replace(tzinfo=UTC, microsecond=0)
+    subject = subject_of("id", number, SUBJECT_KEY)
+    payload = declaration_payload(
+        key=KEY,
+        sub=subject,
+        initials=initials_of(name),
+        issued_at=issued_at,
+        lifetime=lifetime,
+        symptoms=symptoms,
+        visits=visits,
+        contact=contact,
+        by_proxy=by_proxy,
+    )
+    assert read(payload, KEYRING) == Credential(
+        scheme=Scheme.DECLARATION,
+        subject=subject,
+        initials=initials_of(name),
+        declaration=Declaration(
+            issued_at=issued_at,
+            expires_at=issued_at + lifetime,
+            symptoms=tuple(symptom for symptom in Symptom if symptom in symptoms),
+            visits=tuple(visits),
+            contact=contact,
+            by_proxy=by_proxy,
+        ),
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(_cards())
+def test_every_consistent_card_is_read(fields: list[str]) -> None:
+    """A card whose number agrees with its holder gives that number's subject and the name's initials."""
+    assert _read(fields) == Credential(
+        scheme=Scheme.CCCD, subject=subject_of("id", fields[0], SUBJECT_KEY), initials=initials_of(fields[2])
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(_nationals())
+def test_every_consistent_national_code_is_read(fields: list[str]) -> None:
+    """A national code gives the readable number's subject, else the QID's."""
+    kind, number = ("qid", fields[4]) if "*" in fields[0] else ("id", fields[0])
+    assert _read(fields) == Credential(
+        scheme=Scheme.VN1405, subject=subject_of(kind, number, SUBJECT_KEY), initials=initials_of(fields[1])
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(_broken(_cards(), CARD_BREAKS) | _broken(_nationals(), NATIONAL_BREAKS))
+def test_one_broken_field_is_refused_without_telling_its_content(fields: list[str]) -> None:
+    """A code with any one field broken is refused, and the refusal quotes no part of any field."""
+    result = _read(fields)
+    assert isinstance(result, Refusal)
+    assert result.reason in (Reason.MALFORMED, Reason.UNKNOWN_FORMAT)
+    assert _leaks(result, fields) == []
