@@ -21,7 +21,8 @@ from demo.population import Population, Visitor
 from demo.processes import DemoFault, Started, free_port, start_broker, start_ingest, start_kiosk
 from demo.report import Report, Visit, file_event, load_visits, report
 from kiosk.clock import SystemClock
-from kiosk.config import Settings, load
+from kiosk.config import load
+from kiosk.settings import Settings
 from kiosk.testing.visitors import showings_to_json
 
 WELL, WRONG, USAGE, FAULT = 0, 1, 2, 4

@@ -15,11 +15,12 @@ from pathlib import Path
 from kiosk import __version__, wire
 from kiosk.camera import FrameSource, ImageFolder, PiCamera, V4l2Camera, VideoFile
 from kiosk.clock import TIMESYNC_MARK, Clock, SystemClock
-from kiosk.config import Loaded, Settings, effective, load
+from kiosk.config import Loaded, effective, load
 from kiosk.daemon import Daemon, Parts, gate_for
 from kiosk.errors import ConfigError, StageFault
 from kiosk.gpio_alerts import GpioLines, pin_factory
 from kiosk.messages import Line
+from kiosk.settings import Settings
 from kiosk.supervisor import ServiceNotifier
 from kiosk.testing.door import SimulatedDoor
 

@@ -28,7 +28,6 @@ KEEP_ALIVE_S = 10.0
 MAX_CONNECTIONS = 8
 SILENT_CLIENT_S = 5.0
 """How long a client may take to send its request, or to take what is sent to it."""
-CLOSE_POLL_S = 0.2
 RETRY_MS = 1000
 
 _HOST = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?", re.IGNORECASE)
@@ -75,7 +74,7 @@ class ScreenServer:
             if self._closed:
                 return
             self._serving = True
-        self._server.serve_forever(poll_interval=CLOSE_POLL_S)
+        self._server.serve_forever()
 
     def close(self) -> None:
         """Stop serving, end every stream and free the port. May be called twice, or before `serve`."""
@@ -86,6 +85,8 @@ class ScreenServer:
             serving = self._serving
         self._board.close()
         if serving:
+            with suppress(OSError):  # wakes serve_forever on Linux, which else looks for its end twice a second
+                self._server.socket.shutdown(socket.SHUT_RDWR)
             self._server.shutdown()
         self._server.server_close()
 

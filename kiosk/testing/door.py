@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from kiosk.clock import Clock
-from kiosk.config import CameraSettings
 from kiosk.errors import CameraFault
+from kiosk.settings import CameraSettings
 from kiosk.testing.visitors import Delivered, SimulatedCamera, showings_from_json
 
 GAP_S = 2.6
