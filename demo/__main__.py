@@ -28,8 +28,8 @@ from kiosk.testing.visitors import showings_to_json
 WELL, WRONG, USAGE, FAULT = 0, 1, 2, 4
 ROOT = Path(__file__).resolve().parent.parent
 SUBJECT_KEY = b"a demo's key for pseudonyms only"
-MANY = 100_000
-"""Visitors of a demo that runs until Ctrl-C."""
+UNTIL_CTRL_C = 200
+"""Visitors of a demo with a screen to look at: a quarter of an hour of them."""
 
 CONFIG = """# Written by the demo.
 rules_file = "rules.toml"
@@ -138,7 +138,7 @@ class Demo:
         shutil.copy(ROOT / "config" / "rules.toml", folder / "rules.toml")
         if self._source == "visitors":
             people = Population(self._parsed.seed, declare.load_key(private), SUBJECT_KEY, self._clock.now().utc)
-            self._visitors = people.visitors(self._parsed.visitors if self._parsed.headless else MANY // 100)
+            self._visitors = people.visitors(self._parsed.visitors if self._parsed.headless else UNTIL_CTRL_C)
             showings = showings_to_json([visitor.showing for visitor in self._visitors])
             (folder / "showings.json").write_text(showings, encoding="utf-8")
         path = folder / "showings.json" if self._path is None else Path(self._path).resolve()
@@ -159,7 +159,7 @@ class Demo:
 
     def _follow(self, kiosk: Started, settings: Settings) -> int:
         """Print a line for each visitor, or event, until the daemon ends or Ctrl-C; the answer is its exit code."""
-        while not self._stopping.is_set() and kiosk.wait(0.3) is None:
+        while not self._stopping.is_set() and kiosk.wait(1.0) is None:
             self._print_new(settings, finished=False)
         return kiosk.ended() or 0
 

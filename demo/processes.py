@@ -47,6 +47,11 @@ class Started:
         self._listener = threading.Thread(target=self._listen, args=(self._process.stderr, heard), daemon=True)
         self._listener.start()
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def ended(self) -> int | None:
         """Exit code, or None while it runs."""
         return self._process.poll()

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from playwright.sync_api import sync_playwright
 
-from kiosk.messages import Direction, Screen, View, Wording
+from kiosk.config import load_rules
+from kiosk.messages import Direction, Reason, Screen, View, Wording
 from kiosk.screen import ScreenServer
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -30,73 +31,39 @@ CHROMIUM_FLAGS = (
     "--disable-sync",
 )
 
+RULES = load_rules(DOCS.parent / "config" / "rules.toml")
+
+
+def _said(reason: Reason) -> Wording:
+    return RULES.reasons[reason].wording
+
+
+ENTRY = Direction.ENTRY
 VIEWS = {
-    "attract": View(
-        screen=Screen.ATTRACT,
-        wording=Wording(
-            vi="Đưa mã QR vào khung",
-            en="Show your QR code here",
-            vi_do="Giữ mã cách camera khoảng một gang tay",
-            en_do="Hold it about a hand's width from the camera",
-        ),
-        direction=Direction.ENTRY,
-        online=True,
-    ),
+    "attract": View(screen=Screen.ATTRACT, wording=RULES.screens[Screen.ATTRACT], direction=ENTRY, online=True),
     "granted": View(
-        screen=Screen.GRANTED,
-        wording=Wording(
-            vi="Mời vào", en="Please come in", vi_do="Cảm ơn bạn đã khai báo y tế", en_do="Thank you for declaring"
-        ),
-        direction=Direction.ENTRY,
-        initials="N.V.A.",
-        online=True,
+        screen=Screen.GRANTED, wording=_said(Reason.NO_RISK), direction=ENTRY, initials="N.V.A.", online=True
     ),
     "held": View(
         screen=Screen.HELD,
-        wording=Wording(
-            vi="Tờ khai đã hết hạn",
-            en="Your declaration has expired",
-            vi_do="Vui lòng khai báo lại rồi quét mã mới",
-            en_do="Please declare again, then show the new code",
-        ),
-        direction=Direction.ENTRY,
+        wording=_said(Reason.DECLARATION_EXPIRED),
+        direction=ENTRY,
         initials="T.T.B.",
-        online=False,
         waiting=12,
     ),
     "at-risk": View(
         screen=Screen.AT_RISK,
-        wording=Wording(
-            vi="Mời bạn chờ tại đây",
-            en="Please wait here",
-            vi_do="Nhân viên sẽ đến hướng dẫn bạn ngay",
-            en_do="A member of staff is coming to help you",
-        ),
-        direction=Direction.ENTRY,
+        wording=_said(Reason.AT_RISK_CONTACT),
+        direction=ENTRY,
         initials="L.V.C.",
         online=True,
         waiting=1,
     ),
-    "denied": View(
-        screen=Screen.DENIED,
-        wording=Wording(
-            vi="Mã này không hợp lệ",
-            en="This code is not valid",
-            vi_do="Vui lòng mở mã khai báo y tế của bạn",
-            en_do="Please open your own health-declaration code",
-        ),
-        direction=Direction.EXIT,
-        online=True,
-    ),
+    "denied": View(screen=Screen.DENIED, wording=_said(Reason.UNKNOWN_FORMAT), direction=ENTRY, online=True),
     "out-of-order": View(
         screen=Screen.OUT_OF_ORDER,
-        wording=Wording(
-            vi="Cửa tạm ngưng quét mã",
-            en="This door is not scanning",
-            vi_do="Vui lòng gặp bảo vệ để khai báo",
-            en_do="Please see the guard to check in",
-        ),
-        direction=Direction.ENTRY,
+        wording=RULES.screens[Screen.OUT_OF_ORDER],
+        direction=ENTRY,
         online=True,
         fault="camera: no frame for 5 s; check the ribbon cable",
     ),
@@ -111,9 +78,7 @@ def draw() -> list[Path]:
     files = []
     try:
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=shutil.which("chromium"), args=list(CHROMIUM_FLAGS)
-            )
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(CHROMIUM_FLAGS))
             page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
             page.goto(server.address)
             for name, view in VIEWS.items():
@@ -129,10 +94,12 @@ def draw() -> list[Path]:
 
 
 def contact_sheet(files: list[Path]) -> Path:
-    """Tile the pictures at a third of their size, three in a row."""
-    small = [
-        cv2.resize(cv2.imread(str(file)), None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA) for file in files
-    ]
+    """Tile the pictures at two fifths of their size, three in a row."""
+    small = []
+    for file in files:
+        picture = cv2.imread(str(file))
+        assert picture is not None, file  # noqa: S101 - just written
+        small.append(cv2.resize(picture, None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA))
     height, width, _ = small[0].shape
     rows = -(-len(small) // COLUMNS)
     shape = (rows * (height + GAP) + GAP, COLUMNS * (width + GAP) + GAP, 3)

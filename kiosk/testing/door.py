@@ -17,8 +17,8 @@ from kiosk.errors import CameraFault
 from kiosk.settings import CameraSettings
 from kiosk.testing.visitors import Delivered, SimulatedCamera, showings_from_json
 
-GAP_S = 2.6
-"""Between two visitors: longer than the lights of a grant and than a code must be out of view to count anew."""
+GAP_S = 3.4
+"""Between two visitors: an alarm of the one is over before the next is read, so that each line history is its own."""
 
 
 class SimulatedDoor:

@@ -1,0 +1,61 @@
+# Sourced by scripts/demo and scripts/test: system packages and a virtual environment, said before it is done.
+# shellcheck shell=bash
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif command -v sudo >/dev/null; then sudo "$@"
+    else say "this needs root or sudo: $*"; exit 4
+    fi
+}
+
+# install_packages PROGRAM=PACKAGE ...: install what is missing; a name ending in .so is looked up as a library.
+install_packages() {
+    local missing=() pair
+    for pair in "$@"; do
+        local thing=${pair%%=*} package=${pair#*=}
+        case $thing in
+            *.so) ldconfig -p 2>/dev/null | grep -q "$thing" || /sbin/ldconfig -p | grep -q "$thing" || missing+=("$package") ;;
+            *) PATH=$PATH:/usr/sbin:/sbin command -v "$thing" >/dev/null || missing+=("$package") ;;
+        esac
+    done
+    [ ${#missing[@]} = 0 ] && return
+    say "installing with apt: ${missing[*]}"
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+    # Debian starts mosquitto's service by itself; the demo brings its own broker and wants no other.
+}
+
+# find_python: the newest of the versions the kiosk supports.
+find_python() {
+    local candidate
+    for candidate in python3.13 python3.12 python3.11 python3; do
+        if command -v "$candidate" >/dev/null && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    say "Python 3.11 or newer is needed"
+    exit 4
+}
+
+# make_environment EXTRA: .venv with this project and the extra's packages, made once for each pyproject.toml.
+make_environment() {
+    local extra=$1 python stamp
+    stamp=.venv/installed-$extra-$(cksum pyproject.toml | cut -d' ' -f1)
+    [ -e "$stamp" ] && return
+    python=$(find_python)
+    if ! "$python" -c 'import ensurepip' 2>/dev/null; then
+        say "installing with apt: python3-venv"
+        as_root apt-get update -qq
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >&2
+    fi
+    say "making .venv with $("$python" --version) and the packages of [$extra]; a minute or two the first time"
+    [ -x .venv/bin/python ] || "$python" -m venv .venv
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$extra]"
+    touch "$stamp"
+}
