@@ -157,9 +157,11 @@ def _unsafe(rules: Rules) -> Iterator[str]:
             yield f'reasons."{reason}": must be decision = "denied" and alarm = true'
         elif reason in _NEVER_GRANTED and rule.decision is Decision.GRANTED:
             yield f'reasons."{reason}": must not be "granted"; use "held" or "denied"'
-    for screen in (Screen.ATTRACT, Screen.OUT_OF_ORDER):
-        if screen not in rules.screens:
-            yield f"screens.{screen}: missing; the page needs its wording"
+    for name, table, needed in (
+        ("screens", rules.screens, (Screen.ATTRACT, Screen.OUT_OF_ORDER)),
+        ("exits", rules.exits, (Screen.GRANTED, Screen.AT_RISK)),
+    ):
+        yield from (f"{name}.{screen}: missing; the page needs its wording" for screen in needed if screen not in table)
 
 
 _NEVER_GRANTED = frozenset(

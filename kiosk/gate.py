@@ -169,7 +169,9 @@ class Gate:
         return [Show(view=view)]
 
     def _plan(self, now_ns: int) -> None:
-        wanted = [self._verdict_view[1] if self._verdict_view else None, self._amber_due_ns]
+        wanted = [self._verdict_view[1] if self._verdict_view else None]
+        if self._amber_due_ns is not None:
+            wanted.append(max(self._amber_due_ns, self._busy_until_ns))
         if self._busy_until_ns > now_ns:
             wanted.append(self._busy_until_ns)
         self._deadline_ns = min((at for at in wanted if at is not None), default=None)
@@ -182,8 +184,13 @@ class Gate:
 
     def _view_of(self, verdict: Verdict, read: Credential | Refusal) -> View:
         screen = Screen.AT_RISK if verdict.alarm else Screen(verdict.decision.value)
-        initials = read.initials if isinstance(read, Credential) else ""
-        return self._view(screen, self._rules.reasons[verdict.reasons[0]].wording, initials)
+        if verdict.direction is Direction.EXIT:
+            wording = self._rules.exits[screen]
+        else:
+            wording = self._rules.reasons[verdict.reasons[0]].wording
+        # Nobody's initials stand beside a word about their health.
+        initials = read.initials if isinstance(read, Credential) and not verdict.alarm else ""
+        return self._view(screen, wording, initials)
 
     def _view(self, screen: Screen, wording: Wording | None = None, initials: str = "") -> View:
         said = wording or self._rules.screens[screen]

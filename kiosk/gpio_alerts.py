@@ -6,6 +6,7 @@ level, and is put there again on every way out. The core thread owns both; no ot
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -23,6 +24,8 @@ RELAY_MARGIN_NS = 250 * MS
 """Above the pulse a site asks for: room for a busy core thread, not for a second person."""
 RELAY_REST_NS = 200 * MS
 """A turnstile needs to see the release end before the next one begins (input pulses of at least 100 ms)."""
+RETRY_OFF_NS = 100 * MS
+"""A line whose driver refused to rest is told again so often until it does."""
 
 
 class Lines(Protocol):
@@ -45,14 +48,14 @@ def pin_factory(name: FactoryName) -> Any:  # noqa: ANN401 - gpiozero ships no t
     Raises:
         LineFault: it is not installed or finds no GPIO; there is no fall-back.
     """
-    from gpiozero.exc import BadPinFactory, PinFactoryFallback  # noqa: F401, PLC0415 - driver, imported where used
-    from gpiozero.pins.mock import MockFactory  # noqa: PLC0415
+    from gpiozero.pins.mock import MockFactory  # noqa: PLC0415 - driver, imported where used
 
     if name == "mock":
         return MockFactory()
+    unusable: tuple[type[Exception], ...] = (ImportError, *_driver_errors())
     try:
         return _hardware_factory(name)
-    except (ImportError, OSError, RuntimeError, BadPinFactory) as error:
+    except unusable as error:
         raise LineFault(
             f"lines.pin_factory: {name!r} cannot be used here ({error});"
             " install its package, or add the user to the group gpio, or name another factory"
@@ -60,13 +63,34 @@ def pin_factory(name: FactoryName) -> Any:  # noqa: ANN401 - gpiozero ships no t
 
 
 def _hardware_factory(name: FactoryName) -> Any:  # noqa: ANN401
-    if name == "lgpio":
-        from gpiozero.pins.lgpio import LGPIOFactory  # noqa: PLC0415
+    if name == "rpigpio":
+        from gpiozero.pins.rpigpio import RPiGPIOFactory  # noqa: PLC0415
 
-        return LGPIOFactory()
-    from gpiozero.pins.rpigpio import RPiGPIOFactory  # noqa: PLC0415
+        return RPiGPIOFactory()
+    import lgpio  # noqa: PLC0415
+    from gpiozero.pins.lgpio import LGPIOFactory, LGPIOPin  # noqa: PLC0415
 
-    return RPiGPIOFactory()
+    class RestingPin(LGPIOPin):  # type: ignore[misc]  # gpiozero ships no types
+        """Claims an output at its level; gpiozero's own claims it low first, which opens an active-low relay."""
+
+        def output_with_state(self, state: int) -> None:
+            lgpio.gpio_claim_output(self.factory._handle, self._number, int(state))  # noqa: SLF001
+
+    factory = LGPIOFactory()
+    factory.pin_class = RestingPin
+    return factory
+
+
+def _driver_errors() -> tuple[type[Exception], ...]:
+    """What gpiozero and the libraries below it raise; lgpio's own error is a bare Exception."""
+    from gpiozero.exc import GPIOZeroError  # noqa: PLC0415
+
+    errors = (GPIOZeroError, OSError, RuntimeError, ValueError)
+    try:
+        import lgpio  # noqa: PLC0415
+    except ImportError:
+        return errors
+    return (*errors, lgpio.error)
 
 
 class GpioLines:
@@ -83,9 +107,8 @@ class GpioLines:
 
     def __init__(self, gpios: Mapping[Line, int], active_low: frozenset[Line], factory: Any) -> None:  # noqa: ANN401
         from gpiozero import DigitalOutputDevice  # noqa: PLC0415 - driver, imported where used
-        from gpiozero.exc import GPIOZeroError  # noqa: PLC0415
 
-        self._errors = (GPIOZeroError, OSError, RuntimeError, ValueError)
+        self._errors = _driver_errors()
         self._factory = factory
         self._devices: dict[Line, Any] = {}
         for line, gpio in gpios.items():
@@ -108,12 +131,16 @@ class GpioLines:
             raise LineFault(f"lines.{line}: its level cannot be set ({error}); check the wiring and restart") from error
 
     def close(self) -> None:
-        """Rest, and give the lines back."""
+        """Rest, and give the lines back; one that refuses keeps no other from it."""
         for device in self._devices.values():
-            device.off()
-            device.close()
+            with suppress(*self._errors):
+                device.off()
+        for device in self._devices.values():
+            with suppress(*self._errors):
+                device.close()
         self._devices.clear()
-        self._factory.close()
+        with suppress(*self._errors):
+            self._factory.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,18 +218,20 @@ class Player:
         return objection
 
     def _switch_off(self, line: Line, now_ns: int) -> None:
-        if line in self._on:
-            self._set(line, on=False)
+        if line in self._on and self._set(line, on=False):
             self._on.discard(line)
+        elif line in self._on:
+            self._due.append(_Due(now_ns + RETRY_OFF_NS, line, on=False))
         self._interlock.note_off(line, now_ns)
 
-    def _set(self, line: Line, *, on: bool) -> None:
+    def _set(self, line: Line, *, on: bool) -> bool:
         try:
             self._lines.set(line, on=on)
         except LineFault as fault:
             self.faults[line] = str(fault)
-        else:
-            self.faults.pop(line, None)
+            return False
+        self.faults.pop(line, None)
+        return True
 
 
 def limits_for(lines: Mapping[Line, int], relay_pulse_ms: int) -> dict[Line, Limit]:

@@ -53,13 +53,17 @@ class EpidemicArea:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """The whole table. `look_back_days`: stays that ended earlier no longer count (Decision 2666: 21 days)."""
+    """The whole table. `look_back_days`: stays that ended earlier no longer count (Decision 2666: 21 days).
+
+    `exits` words the two verdicts of an exit, where nobody is stopped: granted, and granted with an alarm.
+    """
 
     version: str
     look_back_days: int
     areas: tuple[EpidemicArea, ...]
     reasons: Mapping[Reason, Rule]
     screens: Mapping[Screen, Wording]
+    exits: Mapping[Screen, Wording]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,7 @@ def verdict_for(read: Credential | Refusal, *, rules: Rules, around: Circumstanc
     """Judge one presentation."""
     found = [*_reasons_in(read, rules, now), *_reasons_around(around, now, read)]
     reasons = sorted(found or [Reason.NO_RISK], key=lambda reason: _gravity(rules.reasons[reason], reason))
-    decision = rules.reasons[reasons[0]].decision
+    decision = max((rules.reasons[reason].decision for reason in reasons), key=_WEIGHT.__getitem__)
     if around.direction is Direction.EXIT:
         decision = Decision.GRANTED
     return Verdict(

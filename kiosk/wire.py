@@ -34,6 +34,8 @@ from kiosk.messages import (
 ROOT = "kiosk/v1"
 """First levels of every topic; the number changes when a payload stops being readable by yesterday's reader."""
 
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
 BIGGEST_PAYLOAD = 64 * 1024
 """Bytes; ours stay under 2 KiB, and nobody's may fill a subscriber's memory."""
 
@@ -153,6 +155,7 @@ def decode_event(topic: str, payload: bytes) -> Received | Unreadable:
             return Unreadable(why="source or type is not the topic's")
         shared = _SharedFields.model_validate({name: data.pop(name) for name in sorted(_SHARED)})
         event = _BODIES[kind].validate_python(data)
+        _compact(envelope)  # raises on half a surrogate pair, which JSON can spell and no database stores
     except ValidationError as error:
         return Unreadable(why="; ".join(_places_of(error)))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -202,7 +205,7 @@ def event_schema(kind: str) -> dict[str, Any]:
     fixed = {"specversion": "1.0", "type": f"vn.danang.kiosk.{kind}.v1", "datacontenttype": "application/json"}
     texts = {"id": "<ledger>.<sequence>", "source": f"/{ROOT}/<device>", "time": "as data.at"}
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": DIALECT,
         "title": f"{kind} event",
         "type": "object",
         "properties": {
@@ -214,6 +217,16 @@ def event_schema(kind: str) -> dict[str, Any]:
         "additionalProperties": False,
         **({"$defs": definitions} if definitions else {}),
     }
+
+
+def state_schema() -> dict[str, Any]:
+    """JSON Schema of a birth or a will."""
+    return {"$schema": DIALECT, **State.model_json_schema()}
+
+
+def acknowledgement_schema() -> dict[str, Any]:
+    """JSON Schema of what the city answers."""
+    return {"$schema": DIALECT, **Acknowledgement.model_json_schema()}
 
 
 def _places_of(error: ValidationError) -> list[str]:
@@ -269,11 +282,14 @@ def decode_entry(line: str) -> Entry:
         ValueError: it is not one.
     """
     raw = json.loads(line)
-    return Entry(
-        now=_NOW.validate_python(raw["now"]),
-        given=_untagged(raw["given"]),
-        effects=tuple(_untagged(effect) for effect in raw["effects"]),
-    )
+    try:
+        return Entry(
+            now=_NOW.validate_python(raw["now"]),
+            given=_untagged(raw["given"]),
+            effects=tuple(_untagged(effect) for effect in raw["effects"]),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("not the shape of a journal line") from error
 
 
 def _tagged(message: Input | Effect) -> dict[str, Any]:

@@ -55,7 +55,6 @@ VIEWS = {
         screen=Screen.AT_RISK,
         wording=_said(Reason.AT_RISK_CONTACT),
         direction=ENTRY,
-        initials="L.V.C.",
         online=True,
         waiting=1,
     ),
