@@ -142,8 +142,8 @@ class ReadPyzbar:
 class ReadOpencv:
     """OpenCV's detector with the finder of its ArUco module: half the time of the default one, and it finds more.
 
-    OpenCV takes bytes that are no UTF-8 for Latin-1 and re-encodes them, and says so nowhere. So an answer counts as it
-    is only when it is all ASCII; else zxing-cpp reads the modules that OpenCV sampled, and if it cannot, none is given.
+    OpenCV takes bytes that are no UTF-8 for Latin-1 and re-encodes them, and its text ends at a NUL. So its own answer
+    never counts: zxing-cpp reads the modules that OpenCV found and sampled, and if it cannot, none is given.
     """
 
     _QUIET_MODULES = 4
@@ -155,12 +155,11 @@ class ReadOpencv:
     def __call__(self, luma: Luma) -> list[Read]:
         """At most one code."""
         try:
-            payload, corners, modules = self._detector.detectAndDecodeBytes(luma)
-        except cv2.error:
+            _, corners, modules = self._detector.detectAndDecode(luma)
+        except (cv2.error, UnicodeDecodeError):
             # Kanji that its build cannot decode (-213), and assertions on degenerate finder patterns.
             return []
-        if not payload.isascii():
-            payload = self._exactly(modules)
+        payload = b"" if modules is None else self._exactly(modules)
         return [(payload, _quad(corners[0].tolist()))] if payload else []
 
     def _exactly(self, modules: cv2.typing.MatLike) -> bytes:
