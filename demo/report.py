@@ -125,7 +125,7 @@ def load_visits(visitors: list[Visitor], folder: Path, settings: Settings) -> li
         first.setdefault(entry["showing"], entry["captured_ns"])
     starts = [first.get(which) for which in range(len(visitors))]
     visits = []
-    for visitor, start, end in zip(visitors, starts, [*starts[1:], None], strict=True):
+    for visitor, (start, end) in zip(visitors, pairwise([*starts, None]), strict=True):
         if start is not None:
             visits.append(Visit(visitor, start, end if end is not None else 1 << 62))
     line_of = {f"GPIO{gpio}": line for line, gpio in settings.lines.gpios().items()}
@@ -147,7 +147,7 @@ def file_event(visits: Iterable[Visit], event: dict[str, Any], at_ns: int) -> Vi
 
 
 def report(visits: list[Visit], folder: Path, settings: Settings, ingested: list[dict[str, Any]]) -> Report:
-    """Make the table of a finished run."""
+    """Make the table of a finished run. Without simulated visitors only its events can be judged."""
     pulse_ms = settings.lines.relay_pulse_ms
     stored = _stored(folder / "city.sqlite3")
     accepted = _accepted(folder / "outbox.sqlite3")
@@ -157,7 +157,7 @@ def report(visits: list[Visit], folder: Path, settings: Settings, ingested: list
     return Report(
         visitors=len(visits),
         presentations=sum(len(visit.visitor.expected) for visit in visits),
-        read=sum(len(visit.check_ins) for visit in visits),
+        read=sum(event["kind"] == "check-in" and event["new"] for event in ingested),
         verdicts_wrong=[
             f"#{n} {v.visitor.kind}: {said}" for n, v in enumerate(visits, 1) for said in v.wrong_verdicts()
         ],
