@@ -126,6 +126,9 @@ class Demo:
         kiosk.stop()
         city.stop()
         reader.join()
+        if self._stopping.is_set():
+            self._console.print("stopped; nothing of it runs on")
+            return WELL
         return self._tell(settings, code)
 
     def _prepare(self) -> Settings:

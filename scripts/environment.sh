@@ -19,7 +19,7 @@ install_packages() {
     for pair in "$@"; do
         local thing=${pair%%=*} package=${pair#*=}
         case $thing in
-            *.so) ldconfig -p 2>/dev/null | grep -q "$thing" || /sbin/ldconfig -p | grep -q "$thing" || missing+=("$package") ;;
+            *.so) [[ $(PATH=$PATH:/usr/sbin:/sbin ldconfig -p) == *"$thing"* ]] || missing+=("$package") ;;
             *) PATH=$PATH:/usr/sbin:/sbin command -v "$thing" >/dev/null || missing+=("$package") ;;
         esac
     done

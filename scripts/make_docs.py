@@ -35,7 +35,7 @@ EVENTS: tuple[Event, ...] = (
     Alert(reasons=(Reason.AT_RISK_SYMPTOM, Reason.AT_RISK_AREA), **PERSON, **HERE),
     Fault(stage="camera", recovered=False, detail="the camera gives no frames: check its cable", **HERE),
 )
-EXAMPLE = re.compile(r"(<!-- example: ([a-z-]+) -->\n```json\n).*?(\n```)", re.DOTALL)
+EXAMPLE = re.compile(r"(<!-- example: ([a-z-]+) -->\n```json\n)(?:[^`]*\n)?(```)")
 
 HEAD = """# Written by scripts/make_docs.py from kiosk.wire; change that, not this.
 """
@@ -166,7 +166,7 @@ def with_examples(page: str, described: list[Message]) -> str:
     said = {name: payload for message in described for name, payload in message.examples.items()}
 
     def filled(mark: re.Match[str]) -> str:
-        return mark[1] + json.dumps(json.loads(said[mark[2]]), indent=2, ensure_ascii=False) + mark[3]
+        return mark[1] + json.dumps(json.loads(said[mark[2]]), indent=2, ensure_ascii=False) + "\n" + mark[3]
 
     return EXAMPLE.sub(filled, page)
 
@@ -198,7 +198,9 @@ def main() -> int:
             continue
         old = True
         if check:
-            lines = difflib.unified_diff(there.splitlines(), text.splitlines(), path.name, "as it should be", n=1)
+            lines = difflib.unified_diff(
+                there.splitlines(), text.splitlines(), path.name, "as it should be", n=1, lineterm=""
+            )
             print("\n".join(lines))
         else:
             path.write_text(text, encoding="utf-8")
