@@ -51,6 +51,8 @@ RECORD_WITHIN_S = 0.150
 """How long a grant's relay waits for its record (docs/decisions/0002)."""
 TICK_NS = 500 * MS
 """Longest the core sleeps: it checks the camera's age and the other stages at least twice a second."""
+FEED_EVERY_NS = 1 * S
+"""systemd wants to hear of us within WatchdogSec=30."""
 REOPEN_CAMERA_S = 2.0
 MOST_SEEN = 8
 """Frames with codes that may wait for the core; older ones are dropped, the newest say the same."""
@@ -145,6 +147,7 @@ class Daemon:
         self._frames_began = threading.Event()
         self._camera_ended = threading.Event()
         self._ended_ns = 0
+        self._fed_ns = 0
         self._crash: BaseException | None = None
         self._watch = FrameWatch()
         self._health: dict[str, str] = {}
@@ -280,10 +283,10 @@ class Daemon:
         watching = self._frames_began.is_set() and not self._camera_ended.is_set()
         if watching and not self._health.get("camera") and (gone := self._watch.vanished(now.monotonic_ns)):
             self._report("camera", gone)
-        late = self._supervisor.late()
-        if late:
-            log.error("no progress in: %s", ", ".join(late))
-        else:
+        late = ", ".join(self._supervisor.late())
+        self._report("supervisor", late and f"no progress in {late}; the watchdog is about to restart the kiosk")
+        if not late and now.monotonic_ns - self._fed_ns >= FEED_EVERY_NS:
+            self._fed_ns = now.monotonic_ns
             self._parts.notifier.say("WATCHDOG=1")
         if self._camera_ended.is_set() and self._settled(now.monotonic_ns):
             self._stopping.set()

@@ -11,7 +11,9 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 from kiosk import wire
@@ -49,18 +51,27 @@ class Receipt:
     sequences: tuple[int, ...] = ()
     late: bool = False
     _stored: threading.Event = field(default_factory=threading.Event)
+    _deciding: threading.Lock = field(default_factory=threading.Lock)
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for the commit; if it is not there in time the events are marked `late_record`."""
         if self._stored.wait(timeout_s):
             return True
-        self.late = True
-        return self._stored.is_set()
+        with self._deciding:
+            self.late = not self._stored.is_set()
+            return not self.late
 
-    def settle(self, sequences: tuple[int, ...]) -> None:
-        """The commit is done; called by the writer."""
-        self.sequences = sequences
-        self._stored.set()
+    def settle(self, sequences: tuple[int, ...], *, marked_late: bool) -> bool:
+        """The commit is done, says the writer; False, and nothing settled, where the events still need their mark."""
+        with self._deciding:
+            if self.late and not marked_late:
+                return False
+            self.sequences = sequences
+            self._stored.set()
+            return True
+
+
+_Numbered = tuple[Receipt, list[StoredEvent]]
 
 
 class _Acknowledged(tuple[int, ...]):
@@ -94,11 +105,14 @@ class Outbox:
         self._fault = ""
         self._given_up = 0
         try:
-            self._reader = self._connect()
-            self._reader.executescript(_SCHEMA)
-            self.ledger = _ledger_of(self._reader)
-            (self._last,) = self._reader.execute("SELECT coalesce(max(sequence), 0) FROM events").fetchone()
-            (self._waiting,) = self._reader.execute("SELECT count(*) FROM events WHERE NOT acknowledged").fetchone()
+            with ExitStack() as on_failure:
+                self._reader = self._connect()
+                on_failure.callback(self._reader.close)
+                self._reader.executescript(_SCHEMA)
+                self.ledger = _ledger_of(self._reader)
+                (self._last,) = self._reader.execute("SELECT coalesce(max(sequence), 0) FROM events").fetchone()
+                (self._waiting,) = self._reader.execute("SELECT count(*) FROM events WHERE NOT acknowledged").fetchone()
+                on_failure.pop_all()
         except sqlite3.Error as error:
             raise OutboxFault(
                 f"{path}: cannot be used as the outbox ({error}); check folder, owner and disk"
@@ -173,46 +187,46 @@ class Outbox:
         excess = len(unstored) - MOST_UNSTORED
         if excess <= 0:
             return unstored
-        self._given_up += excess
+        self._given_up += sum(len(receipt.events) for receipt in unstored[:excess])
         return unstored[excess:]
 
     def _store(self, connection: sqlite3.Connection, receipts: list[Receipt], acknowledged: list[int]) -> bool:
         """Commit, or say why not; what could not be committed is tried again."""
         if not receipts and not acknowledged:
             return True
-        rows = self._numbered(receipts)
+        numbered = self._numbered(receipts)
         try:
-            waiting = self._commit(connection, rows, acknowledged)
+            waiting = self._commit(connection, [one for _, stored in numbered for one in stored], acknowledged)
         except sqlite3.Error as error:
-            lost = f"; {self._given_up} events given up" if self._given_up else ""
-            self._report(f"{self._path.name} cannot be written ({error}){lost}; free the disk or change the card")
+            self._report(self._fault_of(error))
             return False
-        self._last += len(rows)
-        self._rewrite_late(connection, rows)
-        self._released = self._last
-        for receipt in receipts:
-            receipt.settle(tuple(stored.sequence for of, stored in rows if of is receipt))
+        fault = self._settle(connection, numbered)
+        self._last = self._released = self._last + sum(len(stored) for _, stored in numbered)
         self._waiting = waiting
         self._on_change()
-        self._report("")
+        self._report(fault)
         return True
 
-    def _numbered(self, receipts: list[Receipt]) -> list[tuple[Receipt, StoredEvent]]:
-        events = [(receipt, event) for receipt in receipts for event in receipt.events]
+    def _numbered(self, receipts: list[Receipt]) -> list[_Numbered]:
+        numbers = count(self._last + 1)
         return [
-            (receipt, StoredEvent(ledger=self.ledger, sequence=number, event=_marked(event, late=receipt.late)))
-            for number, (receipt, event) in enumerate(events, self._last + 1)
+            (
+                receipt,
+                [
+                    StoredEvent(ledger=self.ledger, sequence=next(numbers), event=_marked(event, late=receipt.late))
+                    for event in receipt.events
+                ],
+            )
+            for receipt in receipts
         ]
 
-    def _commit(
-        self, connection: sqlite3.Connection, rows: list[tuple[Receipt, StoredEvent]], acknowledged: list[int]
-    ) -> int:
+    def _commit(self, connection: sqlite3.Connection, rows: list[StoredEvent], acknowledged: list[int]) -> int:
         """Insert, and let acknowledged rows go but the newest: the next sequence is counted from it."""
         with connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(
                 "INSERT INTO events (sequence, kind, payload) VALUES (?, ?, ?)",
-                [(one.sequence, wire.kind_of(one.event), wire.encode_event(one, self._origin)) for _, one in rows],
+                [(one.sequence, wire.kind_of(one.event), wire.encode_event(one, self._origin)) for one in rows],
             )
             connection.executemany(
                 "UPDATE events SET acknowledged = 1 WHERE sequence = ?", [(n,) for n in acknowledged]
@@ -223,19 +237,41 @@ class Outbox:
             (waiting,) = connection.execute("SELECT count(*) FROM events WHERE NOT acknowledged").fetchone()
         return int(waiting)
 
-    def _rewrite_late(self, connection: sqlite3.Connection, rows: list[tuple[Receipt, StoredEvent]]) -> None:
-        """Mark what became late while its commit was under way; no reader has seen it yet."""
+    def _settle(self, connection: sqlite3.Connection, numbered: list[_Numbered]) -> str:
+        """Tell the receipts; what became late during its commit is marked first, and no reader has seen it yet.
+
+        The answer is the fault of a disk that refuses the marks; the events themselves are safe.
+        """
         late = [
-            replace(stored, event=_marked(stored.event, late=True))
-            for receipt, stored in rows
-            if receipt.late and not stored.event.late_record
+            (receipt, stored)
+            for receipt, stored in numbered
+            if not receipt.settle(_sequences(stored), marked_late=all(one.event.late_record for one in stored))
         ]
-        if late:
-            with connection:
-                connection.executemany(
-                    "UPDATE events SET payload = ? WHERE sequence = ?",
-                    [(wire.encode_event(one, self._origin), one.sequence) for one in late],
-                )
+        fault = ""
+        try:
+            self._mark_late(connection, [one for _, stored in late for one in stored])
+        except sqlite3.Error as error:
+            fault = self._fault_of(error)
+        for receipt, stored in late:
+            receipt.settle(_sequences(stored), marked_late=True)
+        return fault
+
+    def _mark_late(self, connection: sqlite3.Connection, rows: list[StoredEvent]) -> None:
+        if not rows:
+            return
+        marked = [replace(one, event=_marked(one.event, late=True)) for one in rows]
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(
+                "UPDATE events SET payload = ? WHERE sequence = ?",
+                [(wire.encode_event(one, self._origin), one.sequence) for one in marked],
+            )
+
+    def _fault_of(self, error: sqlite3.Error) -> str:
+        """One sentence that seldom changes: each new one becomes an event, and that must not fill what is full."""
+        at_least = 1 << self._given_up.bit_length() >> 1
+        lost = f"; at least {at_least} events given up" if at_least else ""
+        return f"{self._path.name} cannot be written ({error}){lost}; free the disk or change the card"
 
     def _report(self, fault: str) -> None:
         if fault != self._fault:
@@ -243,10 +279,17 @@ class Outbox:
             self._on_health(fault)
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=5.0, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+        with ExitStack() as on_failure:
+            connection = sqlite3.connect(self._path, timeout=5.0, isolation_level=None, check_same_thread=False)
+            on_failure.callback(connection.close)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            on_failure.pop_all()
         return connection
+
+
+def _sequences(stored: list[StoredEvent]) -> tuple[int, ...]:
+    return tuple(one.sequence for one in stored)
 
 
 def _marked(event: Event, *, late: bool) -> Event:

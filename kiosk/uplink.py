@@ -129,8 +129,8 @@ class Uplink:
         """Something was stored or let go: look at the outbox now. From any thread."""
         try:
             self._wake_in.send(b"!")
-        except BlockingIOError:
-            return  # it has enough wake-ups waiting
+        except OSError:
+            return  # it has enough wake-ups waiting, or has ended
 
     def close(self) -> None:
         """Say goodbye and let `run` end. From any thread."""

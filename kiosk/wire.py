@@ -9,9 +9,10 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from kiosk.clock import Now
 from kiosk.messages import (
@@ -38,6 +39,12 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 BIGGEST_PAYLOAD = 64 * 1024
 """Bytes; ours stay under 2 KiB, and nobody's may fill a subscriber's memory."""
+
+MOST_MISTAKES = 8
+"""Named of one message; a log is no place for a thousand."""
+
+BIGGEST_SEQUENCE = 2**63 - 1
+"""What the databases on both sides hold."""
 
 KINDS: dict[str, type[CheckIn] | type[Alert] | type[Fault]] = {"check-in": CheckIn, "alert": Alert, "fault": Fault}
 _KIND_OF = {body: kind for kind, body in KINDS.items()}
@@ -88,7 +95,7 @@ class Acknowledgement(_Strict):
     """The city has committed these events of one ledger."""
 
     ledger: str
-    sequences: list[int] = Field(min_length=1, max_length=1000)
+    sequences: list[Annotated[int, Field(ge=1, le=BIGGEST_SEQUENCE)]] = Field(min_length=1, max_length=1000)
 
 
 def event_topic(device: str, kind: str) -> str:
@@ -170,7 +177,7 @@ def decode_event(topic: str, payload: bytes) -> Received | Unreadable:
 
 class _SharedFields(_Strict):
     ledger: str = Field(min_length=1, max_length=64)
-    sequence: int = Field(ge=1, strict=True)
+    sequence: int = Field(ge=1, le=BIGGEST_SEQUENCE, strict=True)
     place: str
     access_point: str
 
@@ -231,7 +238,14 @@ def acknowledgement_schema() -> dict[str, Any]:
 
 def _places_of(error: ValidationError) -> list[str]:
     """Name the fields that are wrong, without what stood in them."""
-    return [f"{'.'.join(str(part) for part in item['loc']) or 'document'}: {item['type']}" for item in error.errors()]
+    return [f"{_place_of(item)}: {item['type']}" for item in error.errors(include_input=False)[:MOST_MISTAKES]]
+
+
+def _place_of(item: ErrorDetails) -> str:
+    """A field we know by name; an unknown one's name is content."""
+    if item["type"] == "extra_forbidden":
+        return "unknown field"
+    return ".".join(str(part) for part in item["loc"]) or "document"
 
 
 def _compact(document: object) -> bytes:
