@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -34,7 +35,7 @@ EVENTS = Table(
     Column("id", Integer, primary_key=True),
     Column("device", String(64), nullable=False),
     Column("ledger", String(64), nullable=False),
-    Column("sequence", Integer, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
     Column("kind", String(16), nullable=False),
     Column("place", String(64), nullable=False),
     Column("access_point", String(64), nullable=False),
@@ -76,7 +77,7 @@ class Store:
     """
 
     def __init__(self, address: str) -> None:
-        self._engine: Engine = create_engine(address)
+        self._engine: Engine = create_engine(address, hide_parameters=True)  # errors are logged, people are not
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _durable)
         _METADATA.create_all(self._engine)

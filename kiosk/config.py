@@ -155,6 +155,8 @@ def _unsafe(rules: Rules) -> Iterator[str]:
             yield f'reasons."{reason}": missing; every reason needs a decision and its wording'
         elif reason.startswith("at_risk.") and not (rule.decision is Decision.DENIED and rule.alarm):
             yield f'reasons."{reason}": must be decision = "denied" and alarm = true'
+        elif rule.alarm and not reason.startswith("at_risk."):
+            yield f'reasons."{reason}": alarm = true is for at_risk.* only: it calls the health authority'
         elif reason in _NEVER_GRANTED and rule.decision is Decision.GRANTED:
             yield f'reasons."{reason}": must not be "granted"; use "held" or "denied"'
     for name, table, needed in (

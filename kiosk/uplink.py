@@ -146,7 +146,8 @@ class Uplink:
             try:
                 self._live_one_connection(stamp)
             except _Ended as end:
-                self._on_trouble(str(end))
+                if not self._closing.is_set():
+                    self._on_trouble(str(end))
             self._tell(online=False)
             self._failures += 1
             ceiling_s = min(BACK_OFF_LONGEST_S, BACK_OFF_FIRST_S * 2 ** min(self._failures, 10))
@@ -277,7 +278,7 @@ class Uplink:
             self._ending = f"the broker refuses this device: {reason}; check uplink.username, certificate and ACL"
 
     def _disconnected(self, _c: mqtt.Client, _u: object, _f: object, reason: ReasonCode, _p: Properties | None) -> None:
-        self._ending = f"the connection to the broker is gone: {reason}"
+        self._ending = self._ending or f"the connection to the broker is gone: {reason}"
 
     def _published(self, _c: mqtt.Client, _u: object, _m: int, reason: ReasonCode, _p: Properties | None) -> None:
         if reason.is_failure:

@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 
 from kiosk.clock import Now
 from kiosk.messages import (
@@ -77,11 +76,11 @@ class Unreadable:
     why: str
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True)  # unknown fields are passed over, as in events: the other side may be newer
 
 
-class State(_Strict):
+class State(_Value):
     """Birth and will, retained: is this door online. A will carries no time, being written beforehand."""
 
     device: str
@@ -91,7 +90,7 @@ class State(_Strict):
     at: datetime | None = None
 
 
-class Acknowledgement(_Strict):
+class Acknowledgement(_Value):
     """The city has committed these events of one ledger."""
 
     ledger: str
@@ -175,11 +174,11 @@ def decode_event(topic: str, payload: bytes) -> Received | Unreadable:
     )
 
 
-class _SharedFields(_Strict):
+class _SharedFields(_Value):
     ledger: str = Field(min_length=1, max_length=64)
     sequence: int = Field(ge=1, le=BIGGEST_SEQUENCE, strict=True)
-    place: str
-    access_point: str
+    place: str = Field(max_length=64)
+    access_point: str = Field(max_length=64)
 
 
 def decode_acknowledgement(payload: bytes) -> Acknowledgement | Unreadable:
@@ -228,24 +227,20 @@ def event_schema(kind: str) -> dict[str, Any]:
 
 def state_schema() -> dict[str, Any]:
     """JSON Schema of a birth or a will."""
-    return {"$schema": DIALECT, **State.model_json_schema()}
+    return {"$schema": DIALECT, **State.model_json_schema(), "additionalProperties": False}
 
 
 def acknowledgement_schema() -> dict[str, Any]:
     """JSON Schema of what the city answers."""
-    return {"$schema": DIALECT, **Acknowledgement.model_json_schema()}
+    return {"$schema": DIALECT, **Acknowledgement.model_json_schema(), "additionalProperties": False}
 
 
 def _places_of(error: ValidationError) -> list[str]:
     """Name the fields that are wrong, without what stood in them."""
-    return [f"{_place_of(item)}: {item['type']}" for item in error.errors(include_input=False)[:MOST_MISTAKES]]
-
-
-def _place_of(item: ErrorDetails) -> str:
-    """A field we know by name; an unknown one's name is content."""
-    if item["type"] == "extra_forbidden":
-        return "unknown field"
-    return ".".join(str(part) for part in item["loc"]) or "document"
+    return [
+        f"{'.'.join(str(part) for part in item['loc']) or 'document'}: {item['type']}"
+        for item in error.errors(include_input=False)[:MOST_MISTAKES]
+    ]
 
 
 def _compact(document: object) -> bytes:

@@ -1,0 +1,191 @@
+from collections import Counter
+from datetime import timedelta
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from kiosk.clock import MS, Now
+from kiosk.gate import Gate, GateSettings
+from kiosk.messages import (
+    RELAYS,
+    Alert,
+    CheckIn,
+    Credential,
+    Decision,
+    Direction,
+    Drive,
+    Effect,
+    Elapsed,
+    Fault,
+    Input,
+    LinkStatus,
+    Reason,
+    Record,
+    Refusal,
+    Scheme,
+    Screen,
+    Seen,
+    Show,
+    StageHealth,
+    View,
+)
+from kiosk.testing.clock import ManualClock
+from tests.builders import COUGHING, FOREIGN, RULES, START, card, declaration, declared, reader, sighting
+
+ABSENCE_MS = 1500
+EXPIRED = declaration(issued_at=START - timedelta(days=2))
+CODES: dict[bytes, Credential | Refusal] = {
+    b"an": declared(subject="a1"),
+    b"binh": declared(subject="b2"),
+    b"cougher": declared(COUGHING, subject="c3"),
+    b"contact": declared(declaration(contact=True), subject="d4"),
+    b"expired": declared(EXPIRED, subject="e5"),
+    b"card": card(subject="f6"),
+    b"forged": Refusal(reason=Reason.SIGNATURE_INVALID, detail="signature", scheme=Scheme.DECLARATION),
+    b"foreign": FOREIGN,
+}
+AT_RISK = {b"cougher", b"contact"}
+Person = tuple[Scheme | None, str | None]
+
+
+def _person(read: Credential | Refusal) -> Person:
+    return (read.scheme, read.subject if isinstance(read, Credential) else None)
+
+
+CODE_OF = {_person(read): code for code, read in CODES.items()}
+"""Scheme and subject of a check-in tell its code: the table above has each pair once."""
+
+
+class Door(RuleBasedStateMachine):
+    """A gate under any order of inputs, checked after each step and at the end of the day."""
+
+    @initialize(direction=st.sampled_from(Direction), utc_trusted=st.booleans())
+    def open_the_door(self, direction: Direction, utc_trusted: bool) -> None:  # noqa: FBT001 - a drawn value
+        """Start with nothing seen."""
+        site = GateSettings(direction=direction, relay_pulse_ms=500, absence_ms=ABSENCE_MS, repeat_window_s=5)
+        self.direction = direction
+        self.gate = Gate(site, RULES, reader(CODES))
+        self.clock = ManualClock(START, utc_trusted=utc_trusted)
+        self.storing = True
+        self.last_seen_ns: dict[bytes, int] = {}
+        self.shown: Counter[bytes] = Counter()
+        self.checked_in: Counter[bytes] = Counter()
+        self.alerted: Counter[bytes] = Counter()
+
+    @rule(codes=st.lists(st.sampled_from(sorted(CODES)), max_size=3))
+    def show(self, codes: list[bytes]) -> None:
+        """A frame with some codes; a code out of view for longer than the absence is shown anew."""
+        now_ns = self.clock.now().monotonic_ns
+        for code in set(codes):
+            last_ns = self.last_seen_ns.get(code)
+            self.shown[code] += last_ns is None or now_ns - last_ns > ABSENCE_MS * MS
+            self.last_seen_ns[code] = now_ns
+        self._step(Seen(sightings=tuple(sighting(code, now_ns // MS) for code in codes)))
+
+    @rule(stage=st.sampled_from(["camera", "lines", "outbox", "uplink"]), fault=st.sampled_from(["", "", "broken"]))
+    def report(self, stage: str, fault: str) -> None:
+        """A stage fails or works again."""
+        if stage == "outbox":
+            self.storing = not fault
+        self._step(StageHealth(stage=stage, fault=fault))
+
+    @rule(online=st.booleans(), waiting=st.integers(0, 2))
+    def link(self, online: bool, waiting: int) -> None:  # noqa: FBT001 - a drawn value
+        """The uplink comes and goes."""
+        self._step(LinkStatus(online=online, waiting=waiting))
+
+    @rule(ms=st.sampled_from([1, 33, 300, 699, 700, 1000, 1500, 1501, 4000]))
+    def wait(self, ms: int) -> None:
+        """Time passes, and the gate is called at each deadline on the way, as the daemon does."""
+        until_ns = self.clock.now().monotonic_ns + ms * MS
+        while (deadline_ns := self.gate.deadline_ns) is not None and deadline_ns <= until_ns:
+            self.clock.advance(deadline_ns - self.clock.now().monotonic_ns)
+            self._step(Elapsed())
+        self.clock.advance(until_ns - self.clock.now().monotonic_ns)
+
+    @rule(ms=st.sampled_from([1, 500, 2000, 9000]))
+    def oversleep(self, ms: int) -> None:
+        """A busy machine lets deadlines pass."""
+        self.clock.advance_ms(ms)
+        self._step(Elapsed())
+
+    def teardown(self) -> None:
+        """By the end each showing of a code has one check-in, and each at risk one alert: none lost, none doubled."""
+        if not hasattr(self, "gate"):
+            return
+        for _ in range(len(CODES)):
+            self.wait(4000)
+        assert self.checked_in == self.shown
+        assert self.alerted == Counter({code: count for code, count in self.shown.items() if code in AT_RISK})
+
+    def _step(self, given: Input) -> None:
+        now = self.clock.now()
+        effects = self.gate.step(given, now)
+        records = [effect for effect in effects if isinstance(effect, Record)]
+        check_ins = [event for record in records for event in record.events if isinstance(event, CheckIn)]
+        self.checked_in.update(CODE_OF[(event.scheme, event.subject)] for event in check_ins)
+        for record in records:
+            self._look_at_record(record, now)
+        for place, effect in enumerate(effects):
+            if isinstance(effect, Drive):
+                self._look_at_drive(effect, effects[:place], check_ins)
+            if isinstance(effect, Show):
+                self._look_at_view(effect.view)
+        self._look_at_decisions(check_ins, effects)
+        assert self.gate.deadline_ns is None or self.gate.deadline_ns > now.monotonic_ns
+
+    def _look_at_record(self, record: Record, now: Now) -> None:
+        """A record is one fault, or one check-in with its alert before it where the person is at risk."""
+        assert {(event.at, event.utc_trusted) for event in record.events} == {(now.utc, now.utc_trusted)}
+        people = [event for event in record.events if not isinstance(event, Fault)]
+        if not people:
+            assert len(record.events) == 1
+            return
+        *alerts, check_in = people
+        code = CODE_OF[(check_in.scheme, check_in.subject)]
+        assert [type(event) for event in record.events] == [*([Alert] if code in AT_RISK else []), CheckIn]
+        assert [(alert.scheme, alert.subject) for alert in alerts] == [(check_in.scheme, check_in.subject)] * len(
+            alerts
+        )
+        self.alerted[code] += len(alerts)
+
+    def _look_at_drive(self, drive: Drive, before: list[Effect], check_ins: list[CheckIn]) -> None:
+        """Lines end at rest; a relay moves for the grant only; a grant has been recorded and may be given."""
+        changes, grant = drive.actuation.changes, drive.actuation.grant
+        assert not any({change.line: change.on for change in changes}.values())
+        relays = {change.line for change in changes} & set(RELAYS.values())
+        assert relays == ({RELAYS[grant]} if grant else set())
+        if grant is None:
+            return
+        assert grant is self.direction
+        assert self.storing or grant is Direction.EXIT
+        recorded = [event for effect in before if isinstance(effect, Record) for event in effect.events]
+        granted = [event for event in recorded if isinstance(event, CheckIn) and event.decision is Decision.GRANTED]
+        alarmed = [event for event in check_ins if CODE_OF[(event.scheme, event.subject)] in AT_RISK]
+        assert granted or (grant is Direction.EXIT and alarmed)
+
+    def _look_at_view(self, view: View) -> None:
+        """Nobody's initials stand on an idle screen, nor beside a word about their health."""
+        assert view.initials == "" or view.screen in {Screen.GRANTED, Screen.HELD, Screen.DENIED}
+        assert view.direction is self.direction
+
+    def _look_at_decisions(self, check_ins: list[CheckIn], effects: list[Effect]) -> None:
+        """An exit grants everybody, and whoever is granted and still there passes; nobody at risk enters."""
+        grants = sum(isinstance(effect, Drive) and effect.actuation.grant is not None for effect in effects)
+        there = [event for event in check_ins if Reason.LEFT_BEFORE_VERDICT not in event.reasons]
+        passing = [event for event in there if event.decision is Decision.GRANTED]
+        left_alarmed = [
+            event for event in check_ins if event not in there and CODE_OF[(event.scheme, event.subject)] in AT_RISK
+        ]
+        if self.direction is Direction.EXIT:
+            assert passing == there
+            assert grants == len(passing) + len(left_alarmed)
+            assert all(event.decision is Decision.GRANTED for event in check_ins)
+        else:
+            assert grants == len(passing)
+            assert {CODE_OF[(event.scheme, event.subject)] for event in passing} <= {b"an", b"binh"}
+
+
+Door.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+test_a_gate_under_any_order_of_inputs = Door.TestCase

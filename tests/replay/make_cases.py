@@ -1,0 +1,169 @@
+"""Writes the recorded cases anew: `python -m tests.replay.make_cases`.
+
+It decides what happens in front of each simulated door; what the door did about it is recorded from the gate as it
+is now, so look at the difference before committing it. The issuer's private key is made here and thrown away; people
+are invented. Called by hand, when the journal's format or a law of the gate changes on purpose.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+from city.declare import declaration_payload, load_key, new_key, public_pem
+from kiosk import wire
+from kiosk.clock import MS
+from kiosk.config import load
+from kiosk.credentials import subject_of
+from kiosk.daemon import gate_for
+from kiosk.messages import Elapsed, Input, LinkStatus, Seen, StageHealth, Symptom, Visit
+from kiosk.testing.clock import ManualClock
+from tests.builders import START, sighting
+
+CASES = Path(__file__).parent / "cases"
+SUBJECT_KEY = b"synthetic key of the replay case"
+FRAME_MS = 100
+CARD = "048090000004||Nguyễn Văn An|01021990|Nam|Đà Nẵng|15042021".encode()
+FOREIGN = b"https://example.vn/menu"
+
+KIOSK_TOML = """\
+rules_file = "../rules.toml"
+
+[door]
+device = "replayed"
+direction = "{direction}"
+
+[trust]
+declaration_keys = ["../keys/declaration.pem"]
+subject_key_file = "../keys/subject.key"
+"""
+
+Script = Sequence[tuple[int, Input]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codes:
+    """Signed codes of four invented people, and one whose signer nobody knows."""
+
+    an: bytes
+    binh: bytes
+    cougher: bytes
+    traveller: bytes
+    forged: bytes
+
+
+def make_codes(private_pem: bytes) -> Codes:
+    """Sign a declaration for each."""
+    key = load_key(private_pem)
+
+    def signed(number: int, symptoms: tuple[Symptom, ...] = (), visits: tuple[Visit, ...] = ()) -> bytes:
+        subject = subject_of("id", f"04809000000{number}", SUBJECT_KEY)
+        issued_at = START - timedelta(hours=1)
+        return declaration_payload(
+            key=key, sub=subject, initials="N.V.A.", issued_at=issued_at, symptoms=symptoms, visits=visits
+        )
+
+    stranger = load_key(new_key())
+    subject = subject_of("id", "048090000009", SUBJECT_KEY)
+    return Codes(
+        an=signed(1),
+        binh=signed(2),
+        cougher=signed(3, symptoms=(Symptom.COUGH,)),
+        traveller=signed(5, visits=(Visit(area="79783", left_on=date(2021, 11, 18)),)),
+        forged=declaration_payload(key=stranger, sub=subject, initials="N.V.A.", issued_at=START),
+    )
+
+
+def held_up(from_ms: int, to_ms: int, *payloads: bytes) -> Script:
+    """Frames with these codes, ten a second."""
+    return [
+        (ms, Seen(sightings=tuple(sighting(payload, ms) for payload in payloads)))
+        for ms in range(from_ms, to_ms, FRAME_MS)
+    ]
+
+
+def scripts(codes: Codes) -> dict[str, tuple[str, Script]]:
+    """Each fact's direction and what happens; a time of day in ms, an input."""
+    return {
+        "a_visitor_at_risk_is_stopped_and_an_alert_recorded": (
+            "entry",
+            [*held_up(500, 1500, codes.cougher), *held_up(8000, 9000, codes.traveller)],
+        ),
+        "two_healthy_people_at_once_are_let_in_one_after_the_other": (
+            "entry",
+            held_up(500, 2000, codes.an, codes.binh),
+        ),
+        "the_same_person_again_within_the_window_is_held": (
+            "entry",
+            [*held_up(500, 1000, codes.an), *held_up(9000, 9500, codes.an), *held_up(40_000, 40_500, codes.an)],
+        ),
+        "the_camera_goes_dark_and_comes_back": (
+            "entry",
+            [
+                (1000, StageHealth(stage="camera", fault="the picture is dark; switch a light on")),
+                (7000, StageHealth(stage="camera", fault="")),
+                *held_up(8000, 8500, codes.an),
+            ],
+        ),
+        "an_exit_opens_for_everybody": (
+            "exit",
+            [
+                *held_up(500, 1000, codes.an),
+                *held_up(6000, 6500, codes.cougher),
+                *held_up(14_000, 14_500, CARD),
+                *held_up(20_000, 20_500, FOREIGN),
+            ],
+        ),
+        "a_code_that_cannot_be_trusted_opens_nothing": (
+            "entry",
+            [*held_up(500, 1000, codes.forged), *held_up(6000, 6500, CARD), *held_up(12_000, 12_500, FOREIGN)],
+        ),
+        "a_full_disk_holds_people_until_it_is_mended": (
+            "entry",
+            [
+                (500, StageHealth(stage="outbox", fault="the disk is full; free some space")),
+                *held_up(1000, 1500, codes.an),
+                (6000, StageHealth(stage="outbox", fault="")),
+                *held_up(8000, 8500, codes.an),
+            ],
+        ),
+    }
+
+
+def record(folder: Path, script: Script) -> None:
+    """Play a script to the folder's gate, deadlines included, and write the journal."""
+    gate, clock = gate_for(load(folder / "kiosk.toml")), ManualClock(START, monotonic_ns=0)
+    lines: list[str] = []
+
+    def step(given: Input, at_ns: int) -> None:
+        now = clock.advance(at_ns - clock.now().monotonic_ns)
+        lines.append(wire.encode_entry(wire.Entry(now=now, given=given, effects=tuple(gate.step(given, now)))))
+
+    def elapse_until(end_ns: int) -> None:
+        while gate.deadline_ns is not None and gate.deadline_ns < end_ns:
+            step(Elapsed(), gate.deadline_ns)
+
+    step(LinkStatus(online=True, waiting=0), 0)
+    for ms, given in script:
+        elapse_until(ms * MS)
+        step(given, ms * MS)
+    elapse_until((script[-1][0] + 10_000) * MS)
+    (folder / "input.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Write every case, with new keys."""
+    private_pem = new_key()
+    keys = CASES / "keys"
+    keys.mkdir(parents=True, exist_ok=True)
+    (keys / "declaration.pem").write_bytes(public_pem(private_pem))
+    (keys / "subject.key").write_bytes(SUBJECT_KEY)
+    for fact, (direction, script) in scripts(make_codes(private_pem)).items():
+        folder = CASES / fact
+        folder.mkdir(exist_ok=True)
+        (folder / "kiosk.toml").write_text(KIOSK_TOML.format(direction=direction), encoding="utf-8")
+        record(folder, script)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kiosk import cli, wire
+from kiosk.config import load
+from kiosk.daemon import gate_for
+from kiosk.messages import Alert, CheckIn, Drive, Event, Record
+
+CASES = Path(__file__).parent / "cases"
+
+STORIES = {
+    "a_visitor_at_risk_is_stopped_and_an_alert_recorded": [
+        *("lights", "alert at_risk.symptom", "denied at_risk.symptom"),
+        *("lights", "alert at_risk.area", "denied at_risk.area"),
+    ],
+    "two_healthy_people_at_once_are_let_in_one_after_the_other": [
+        *("granted no_risk", "open entry"),
+        *("granted no_risk", "open entry"),
+    ],
+    "the_same_person_again_within_the_window_is_held": [
+        *("granted no_risk", "open entry"),
+        *("lights", "held already_presented"),
+        *("granted no_risk", "open entry"),
+    ],
+    "the_camera_goes_dark_and_comes_back": [
+        *("camera fails", "lights", "lights", "lights", "camera recovers"),
+        *("granted no_risk", "open entry"),
+    ],
+    "an_exit_opens_for_everybody": [
+        *("granted no_risk", "open exit"),
+        *("open exit", "alert at_risk.symptom", "granted at_risk.symptom"),
+        *("granted no_declaration", "open exit"),
+        *("granted unknown_format", "open exit"),
+    ],
+    "a_code_that_cannot_be_trusted_opens_nothing": [
+        *("lights", "denied issuer_unknown"),
+        *("lights", "held no_declaration"),
+        *("lights", "denied unknown_format"),
+    ],
+    "a_full_disk_holds_people_until_it_is_mended": [
+        *("outbox fails", "lights"),
+        *("lights", "held record_unavailable"),
+        *("lights", "lights", "outbox recovers"),
+        *("granted no_risk", "open entry"),
+    ],
+}
+"""What each case is there to show: its records and drives, in order."""
+
+
+def _journal(fact: str) -> list[str]:
+    return (CASES / fact / "input.jsonl").read_text(encoding="utf-8").splitlines()
+
+
+def _told(event: Event) -> str:
+    match event:
+        case CheckIn(decision=decision, reasons=reasons):
+            return f"{decision} {' '.join(reasons)}"
+        case Alert(reasons=reasons):
+            return f"alert {' '.join(reasons)}"
+    return f"{event.stage} {'recovers' if event.recovered else 'fails'}"
+
+
+def _story(fact: str) -> Iterator[str]:
+    for line in _journal(fact):
+        for effect in wire.decode_entry(line).effects:
+            if isinstance(effect, Record):
+                yield from map(_told, effect.events)
+            elif isinstance(effect, Drive):
+                yield f"open {effect.actuation.grant}" if effect.actuation.grant else "lights"
+
+
+def test_every_case_has_its_story() -> None:
+    """A folder nobody described would hold nothing."""
+    assert {journal.parent.name for journal in CASES.glob("*/input.jsonl")} == set(STORIES)
+
+
+@pytest.mark.parametrize("fact", STORIES)
+def test_a_recorded_case_shows_its_fact(fact: str) -> None:
+    """The journal tells what its folder's name says."""
+    assert list(_story(fact)) == STORIES[fact]
+
+
+@pytest.mark.parametrize("fact", STORIES)
+def test_a_recorded_case_happens_again(fact: str) -> None:
+    """The same inputs at the same times have the same effects, and are written down in the same way."""
+    gate = gate_for(load(CASES / fact / "kiosk.toml"))
+    then = _journal(fact)
+    now = []
+    for line in then:
+        entry = wire.decode_entry(line)
+        effects = tuple(gate.step(entry.given, entry.now))
+        now.append(wire.encode_entry(wire.Entry(now=entry.now, given=entry.given, effects=effects)))
+    assert now == then
+
+
+def _replay(fact: str, config: Path) -> int:
+    return cli.main(["replay", str(CASES / fact / "input.jsonl"), "--config", str(config)])
+
+
+def test_the_command_finds_nothing_different_in_a_case(capsys: pytest.CaptureFixture[str]) -> None:
+    """It counts the steps and answers 0."""
+    fact = "an_exit_opens_for_everybody"
+    assert (_replay(fact, CASES / fact / "kiosk.toml"), *capsys.readouterr()) == (
+        0,
+        f"{len(_journal(fact))} steps replayed, 0 different\n",
+        "",
+    )
+
+
+def _case_with_other_rules(fact: str, folder: Path) -> Path:
+    shutil.copytree(CASES / "keys", folder / "keys")
+    shutil.copytree(CASES / fact, folder / fact)
+    rules = (CASES / "rules.toml").read_text(encoding="utf-8")
+    held, denied = 'already_presented = { decision = "held"', 'already_presented = { decision = "denied"'
+    assert held in rules
+    (folder / "rules.toml").write_text(rules.replace(held, denied), encoding="utf-8")
+    return folder / fact / "kiosk.toml"
+
+
+def test_the_command_shows_what_other_rules_would_have_done(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """It answers 1 and puts what was recorded above what happens now, for the one step that differs."""
+    fact = "the_same_person_again_within_the_window_is_held"
+    assert _replay(fact, _case_with_other_rules(fact, tmp_path)) == 1
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split("(")[0].strip() for line in shown[:3]] == ["step 9: Seen", "then", "now"]
+    assert ["'held'" in line for line in shown[1:3]] == [True, False]
+    assert ["'denied'" in line for line in shown[1:3]] == [False, True]
+    assert shown[-1].startswith(f"{len(_journal(fact))} steps replayed, ")
+
+
+@pytest.mark.parametrize("content", [b"{}\n", b"[]\n", b"not a journal\n", b"\xff"])
+def test_the_command_says_when_a_file_is_not_a_journal(
+    content: bytes, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """It answers 3 in a sentence that names the file, without a stack trace."""
+    journal = tmp_path / "other.jsonl"
+    journal.write_bytes(content)
+    config = CASES / "an_exit_opens_for_everybody" / "kiosk.toml"
+    assert cli.main(["replay", str(journal), "--config", str(config)]) == 3
+    first, said = capsys.readouterr().err.splitlines()[:2]
+    assert (first, said.startswith(f"  {journal}: not a journal of this version (")) == ("1 to mend:", True)

@@ -1,0 +1,440 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from kiosk import choreography
+from kiosk.clock import MS, Now
+from kiosk.gate import Gate, GateSettings
+from kiosk.messages import (
+    Alert,
+    CheckIn,
+    Credential,
+    Decision,
+    Direction,
+    Drive,
+    Effect,
+    Elapsed,
+    Fault,
+    LinkStatus,
+    Reason,
+    Record,
+    Refusal,
+    Screen,
+    Seen,
+    Show,
+    StageHealth,
+    View,
+)
+from kiosk.risk import Rules
+from tests.builders import (
+    COUGHING,
+    FOREIGN,
+    RULES,
+    at_ms,
+    card,
+    declared,
+    reader,
+    rules_with,
+    sighting,
+    verdict,
+)
+
+PULSE_MS = 500
+ABSENCE_MS = 1500
+AN, BINH, COUGHER, CARD = b"an", b"binh", b"cougher", b"card"
+FOREIGN_CODE = b"https://example.vn"
+CODES: dict[bytes, Credential | Refusal] = {
+    AN: declared(subject="a1"),
+    BINH: declared(subject="b2"),
+    COUGHER: declared(COUGHING, subject="c3"),
+    CARD: card(subject="d4"),
+}
+HOUR = 3600
+BLINK = Drive(actuation=choreography.out_of_order())
+
+
+def _gate(direction: Direction = Direction.ENTRY, rules: Rules = RULES) -> Gate:
+    settings = GateSettings(direction=direction, relay_pulse_ms=PULSE_MS, absence_ms=ABSENCE_MS, repeat_window_s=30)
+    return Gate(settings, rules, reader(CODES))
+
+
+def _see(gate: Gate, ms: int, *payloads: bytes) -> list[Effect]:
+    return gate.step(Seen(sightings=tuple(sighting(payload, ms) for payload in payloads)), at_ms(ms))
+
+
+def _elapse(gate: Gate, ms: int) -> list[Effect]:
+    return gate.step(Elapsed(), at_ms(ms))
+
+
+def _health(gate: Gate, ms: int, stage: str, fault: str) -> list[Effect]:
+    return gate.step(StageHealth(stage=stage, fault=fault), at_ms(ms))
+
+
+def _check_in(payload: bytes, ms: int, decision: Decision, *reasons: Reason) -> CheckIn:
+    read, now = CODES.get(payload, FOREIGN), at_ms(ms)
+    known = read if isinstance(read, Credential) else None
+    return CheckIn(
+        at=now.utc,
+        utc_trusted=True,
+        direction=Direction.ENTRY,
+        decision=decision,
+        reasons=reasons,
+        scheme=read.scheme,
+        subject=known.subject if known else None,
+        data_age_s=HOUR + ms // 1000 if known and known.declaration else None,
+    )
+
+
+def _alert(payload: bytes, ms: int, *reasons: Reason) -> Alert:
+    check_in = _check_in(payload, ms, Decision.DENIED, *reasons)
+    return Alert(
+        at=check_in.at,
+        utc_trusted=True,
+        direction=check_in.direction,
+        reasons=reasons,
+        scheme=check_in.scheme,
+        subject=check_in.subject,
+    )
+
+
+def _fault(stage: str, ms: int, detail: str, *, recovered: bool = False) -> Record:
+    fault = Fault(at=at_ms(ms).utc, utc_trusted=True, stage=stage, recovered=recovered, detail=detail)
+    return Record(events=(fault,), before_drive=False)
+
+
+def _drive(decision: Decision, *, alarm: bool = False, direction: Direction = Direction.ENTRY) -> Drive:
+    judged = verdict(decision, Reason.NO_RISK, alarm=alarm, direction=direction)
+    return Drive(actuation=choreography.actuation_for(judged, PULSE_MS))
+
+
+def _view(screen: Screen, reason: Reason | None = None, initials: str = "", fault: str = "") -> View:
+    wording = RULES.reasons[reason].wording if reason else RULES.screens[screen]
+    return View(screen=screen, wording=wording, direction=Direction.ENTRY, initials=initials, fault=fault)
+
+
+def _outward(event: CheckIn | Alert) -> CheckIn | Alert:
+    return replace(event, direction=Direction.EXIT)
+
+
+def _view_out(screen: Screen, initials: str = "") -> View:
+    return View(screen=screen, wording=RULES.exits[screen], direction=Direction.EXIT, initials=initials)
+
+
+ATTRACT = Show(view=_view(Screen.ATTRACT))
+LET_IN = Show(view=_view(Screen.GRANTED, Reason.NO_RISK, "N.V.A."))
+
+
+def test_an_idle_door_asks_for_a_code_and_for_no_deadline() -> None:
+    """The first step shows it; nothing else has to be done, and showing it again is not needed."""
+    gate = _gate()
+    assert gate.deadline_ns is None
+    assert (_see(gate, 0), _see(gate, 33), gate.deadline_ns) == ([ATTRACT], [], None)
+
+
+def test_a_healthy_person_is_recorded_then_let_in() -> None:
+    """The record is asked for first, and the drive waits for it."""
+    assert _see(_gate(), 0, AN) == [
+        Record(events=(_check_in(AN, 0, Decision.GRANTED, Reason.NO_RISK),), before_drive=True),
+        _drive(Decision.GRANTED),
+        LET_IN,
+    ]
+
+
+def test_a_person_at_risk_is_stopped_and_an_alert_recorded() -> None:
+    """Alarm first, then alert before check-in; nobody's initials stand beside a word about their health."""
+    assert _see(_gate(), 0, COUGHER) == [
+        _drive(Decision.DENIED, alarm=True),
+        Record(
+            events=(
+                _alert(COUGHER, 0, Reason.AT_RISK_SYMPTOM),
+                _check_in(COUGHER, 0, Decision.DENIED, Reason.AT_RISK_SYMPTOM),
+            ),
+            before_drive=False,
+        ),
+        Show(view=_view(Screen.AT_RISK, Reason.AT_RISK_SYMPTOM)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("payload", "decision", "reason", "screen", "initials"),
+    [
+        (CARD, Decision.HELD, Reason.NO_DECLARATION, Screen.HELD, "T.T.B."),
+        (FOREIGN_CODE, Decision.DENIED, Reason.UNKNOWN_FORMAT, Screen.DENIED, ""),
+    ],
+)
+def test_who_is_not_let_in_is_told_at_once_and_recorded_beside(
+    payload: bytes, decision: Decision, reason: Reason, screen: Screen, initials: str
+) -> None:
+    """Lights first; the record does not hold them up, and there is no alert."""
+    assert _see(_gate(), 0, payload) == [
+        _drive(decision),
+        Record(events=(_check_in(payload, 0, decision, reason),), before_drive=False),
+        Show(view=_view(screen, reason, initials)),
+    ]
+
+
+def test_a_code_held_up_is_judged_once() -> None:
+    """Further frames of it change nothing until the screen goes back after four seconds."""
+    gate = _gate()
+    _see(gate, 0, AN)
+    assert [_see(gate, ms, AN) for ms in range(33, 4000, 33)] == [[]] * 121
+    assert _see(gate, 4000, AN) == [ATTRACT]
+
+
+def test_two_people_at_once_are_let_in_one_after_the_other() -> None:
+    """The second waits for the pulse and the turnstile's rest; the gate asks to be called then."""
+    gate = _gate()
+    assert [type(effect) for effect in _see(gate, 0, AN, BINH)] == [Record, Drive, Show]
+    assert gate.deadline_ns == 700 * MS
+    assert _elapse(gate, 699) == []
+    assert _elapse(gate, 700) == [
+        Record(events=(_check_in(BINH, 700, Decision.GRANTED, Reason.NO_RISK),), before_drive=True),
+        _drive(Decision.GRANTED),
+    ]
+    assert gate.deadline_ns == 1400 * MS
+
+
+def test_after_a_verdict_the_next_deadline_is_the_screens() -> None:
+    """When the door is free again, only the verdict on the screen has an end; then nothing has."""
+    gate = _gate()
+    _see(gate, 0, AN)
+    assert (_elapse(gate, 700), gate.deadline_ns) == ([], 4000 * MS)
+    assert (_elapse(gate, 3999), _elapse(gate, 4000), gate.deadline_ns) == ([], [ATTRACT], None)
+
+
+def test_a_code_that_left_while_the_door_was_busy_is_recorded_only() -> None:
+    """Nobody is there to see or pass, so no line moves and the screen stays."""
+    gate = _gate()
+    _see(gate, 0, COUGHER)
+    _see(gate, 100, AN)
+    assert _elapse(gate, 100 + ABSENCE_MS + 1) == [
+        Record(
+            events=(_check_in(AN, 100 + ABSENCE_MS + 1, Decision.HELD, Reason.LEFT_BEFORE_VERDICT),),
+            before_drive=False,
+        )
+    ]
+
+
+def test_a_code_that_left_a_busy_exit_holds_up_no_drive() -> None:
+    """It is granted on paper, as all are on an exit; no line moves, so no drive has to wait for the record."""
+    gate = _gate(Direction.EXIT)
+    _see(gate, 0, COUGHER)
+    _see(gate, 100, AN)
+    check_in = _check_in(AN, 1601, Decision.GRANTED, Reason.LEFT_BEFORE_VERDICT)
+    assert _elapse(gate, 1601) == [Record(events=(_outward(check_in),), before_drive=False)]
+
+
+def test_a_person_who_left_before_the_verdict_may_come_back() -> None:
+    """Nothing was granted, so the same code shown again is let in."""
+    gate = _gate()
+    _see(gate, 0, COUGHER)
+    _see(gate, 100, AN)
+    _elapse(gate, 1601)
+    assert _see(gate, 4000, AN)[0] == Record(
+        events=(_check_in(AN, 4000, Decision.GRANTED, Reason.NO_RISK),), before_drive=True
+    )
+
+
+def test_a_person_at_risk_who_left_before_the_verdict_still_raises_the_alarm() -> None:
+    """Staff hear of it at once, though another verdict was on."""
+    gate = _gate()
+    _see(gate, 0, FOREIGN_CODE, COUGHER, COUGHER)
+    _see(gate, 500, CARD)
+    reasons = (Reason.AT_RISK_SYMPTOM, Reason.LEFT_BEFORE_VERDICT)
+    assert _elapse(gate, 1501) == [
+        _drive(Decision.DENIED, alarm=True),
+        Record(
+            events=(_alert(COUGHER, 1501, Reason.AT_RISK_SYMPTOM), _check_in(COUGHER, 1501, Decision.DENIED, *reasons)),
+            before_drive=False,
+        ),
+        Show(view=_view(Screen.AT_RISK, Reason.AT_RISK_SYMPTOM)),
+    ]
+
+
+def test_the_same_person_again_within_the_window_is_held() -> None:
+    """Up to the last nanosecond of the repeat window; with its end they are let in again."""
+    gate = _gate()
+    _see(gate, 0, AN)
+    again = _see(gate, 10_000, AN)
+    just_before = gate.step(
+        Seen(sightings=(sighting(AN, 29_999),)),
+        Now(monotonic_ns=30_000 * MS - 1, utc=at_ms(29_999).utc, utc_trusted=True),
+    )
+    assert [effects[1] for effects in (again, just_before)] == [
+        Record(events=(_check_in(AN, ms, Decision.HELD, Reason.ALREADY_PRESENTED),), before_drive=False)
+        for ms in (10_000, 29_999)
+    ]
+    assert _see(gate, 31_500, AN)[1] == _drive(Decision.GRANTED)
+
+
+def test_the_window_ends_on_time() -> None:
+    """Thirty seconds after a grant the person may be granted again."""
+    gate = _gate()
+    _see(gate, 0, AN)
+    assert _see(gate, 30_000, AN)[1] == _drive(Decision.GRANTED)
+
+
+def test_the_same_code_in_other_hands_does_not_hold_somebody_else() -> None:
+    """The window is a person's own."""
+    gate = _gate()
+    _see(gate, 0, AN)
+    assert _see(gate, 10_000, BINH)[1] == _drive(Decision.GRANTED)
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason", "initials"),
+    [
+        (AN, Reason.NO_RISK, "N.V.A."),
+        (CARD, Reason.NO_DECLARATION, "T.T.B."),
+        (FOREIGN_CODE, Reason.UNKNOWN_FORMAT, ""),
+    ],
+)
+def test_an_exit_opens_for_everybody(payload: bytes, reason: Reason, initials: str) -> None:
+    """Recorded first, with its reason, then the exit relay; the screen says what an exit says."""
+    assert _see(_gate(Direction.EXIT), 0, payload) == [
+        Record(events=(_outward(_check_in(payload, 0, Decision.GRANTED, reason)),), before_drive=True),
+        _drive(Decision.GRANTED, direction=Direction.EXIT),
+        Show(view=_view_out(Screen.GRANTED, initials)),
+    ]
+
+
+def test_an_exit_opens_for_a_person_at_risk_with_an_alarm() -> None:
+    """The alarm does not wait for the record, and the alert is raised as at an entry."""
+    alert = _outward(_alert(COUGHER, 0, Reason.AT_RISK_SYMPTOM))
+    check_in = _outward(_check_in(COUGHER, 0, Decision.GRANTED, Reason.AT_RISK_SYMPTOM))
+    assert _see(_gate(Direction.EXIT), 0, COUGHER) == [
+        _drive(Decision.GRANTED, alarm=True, direction=Direction.EXIT),
+        Record(events=(alert, check_in), before_drive=False),
+        Show(view=_view_out(Screen.AT_RISK)),
+    ]
+
+
+def test_a_stage_that_fails_is_recorded_and_shown_once() -> None:
+    """The same report again is no news; another sentence is."""
+    gate = _gate()
+    dark = _view(Screen.OUT_OF_ORDER, fault="camera: dark")
+    assert _health(gate, 5, "camera", "dark") == [_fault("camera", 5, "dark"), BLINK, Show(view=dark)]
+    assert _health(gate, 6, "camera", "dark") == []
+    gone = replace(dark, fault="camera: gone")
+    assert _health(gate, 7, "camera", "gone") == [_fault("camera", 7, "gone"), Show(view=gone)]
+
+
+def test_a_stage_that_recovers_is_recorded_with_what_was_wrong() -> None:
+    """The door asks for codes again and the blinking ends."""
+    gate = _gate()
+    _health(gate, 0, "camera", "dark")
+    assert _health(gate, 500, "camera", "") == [_fault("camera", 500, "dark", recovered=True), ATTRACT]
+    assert (_elapse(gate, 2000), gate.deadline_ns) == ([], None)
+
+
+def test_a_stage_that_was_never_down_does_not_recover() -> None:
+    """Its first good report is no news."""
+    assert _health(_gate(), 0, "camera", "") == [ATTRACT]
+
+
+@pytest.mark.parametrize("stage", ["camera", "lines", "outbox"])
+def test_a_door_that_cannot_work_blinks_amber_every_two_seconds(stage: str) -> None:
+    """The gate asks to be called for each blink."""
+    gate = _gate()
+    assert _health(gate, 0, stage, "broken")[1] == BLINK
+    assert (gate.deadline_ns, _elapse(gate, 1999), _elapse(gate, 2000), gate.deadline_ns) == (
+        2000 * MS,
+        [],
+        [BLINK],
+        4000 * MS,
+    )
+
+
+def test_a_door_without_its_uplink_goes_on() -> None:
+    """The guard's strip says so; nothing blinks."""
+    view = _view(Screen.ATTRACT, fault="uplink: no route")
+    assert _health(_gate(), 0, "uplink", "no route") == [_fault("uplink", 0, "no route"), Show(view=view)]
+
+
+def test_the_guards_strip_names_every_fault_in_order_of_stage() -> None:
+    """One line, whichever came first."""
+    gate = _gate()
+    _health(gate, 0, "lines", "green")
+    view = _view(Screen.OUT_OF_ORDER, fault="camera: dark · lines: green")
+    assert _health(gate, 1, "camera", "dark") == [_fault("camera", 1, "dark"), Show(view=view)]
+
+
+def test_a_verdict_has_the_lights_before_the_blinking() -> None:
+    """While the door is busy no blink begins, and the gate asks to be called when it is not, not before."""
+    gate = _gate()
+    _health(gate, 0, "lines", "green")
+    _see(gate, 1500, CARD)
+    assert gate.deadline_ns == 2500 * MS
+    assert (_elapse(gate, 2000), gate.deadline_ns) == ([], 2500 * MS)
+    assert (_elapse(gate, 2500), gate.deadline_ns) == ([BLINK], 4500 * MS)
+
+
+def test_a_stage_that_fails_while_the_door_is_busy_blinks_after_it() -> None:
+    """The fault is recorded and shown on the strip at once; the verdict stays at large."""
+    gate = _gate()
+    _see(gate, 0, AN)
+    view = replace(LET_IN.view, fault="camera: dark")
+    assert _health(gate, 100, "camera", "dark") == [_fault("camera", 100, "dark"), Show(view=view)]
+    assert (gate.deadline_ns, _elapse(gate, 700)) == (700 * MS, [BLINK])
+
+
+def test_without_an_outbox_no_entry_is_granted() -> None:
+    """A healthy person is held for staff, because nobody would know they came in."""
+    gate = _gate()
+    _health(gate, 0, "outbox", "disk full")
+    assert _see(gate, 100, AN)[:2] == [
+        _drive(Decision.HELD),
+        Record(events=(_check_in(AN, 100, Decision.HELD, Reason.RECORD_UNAVAILABLE),), before_drive=False),
+    ]
+    _health(gate, 200, "outbox", "")
+    assert _see(gate, 3000, AN)[1] == _drive(Decision.GRANTED)
+
+
+def test_without_an_outbox_an_exit_still_opens() -> None:
+    """Nobody is kept in by a full disk."""
+    gate = _gate(Direction.EXIT)
+    _health(gate, 0, "outbox", "disk full")
+    assert _see(gate, 100, AN)[1] == _drive(Decision.GRANTED, direction=Direction.EXIT)
+
+
+def test_an_alarm_a_site_asks_for_without_a_risk_alerts_with_no_risk_named() -> None:
+    """Only reasons of risk are the health authority's business."""
+    rules = rules_with(Reason.SIGNATURE_INVALID, Decision.DENIED, alarm=True)
+    forged = Refusal(reason=Reason.SIGNATURE_INVALID, detail="signature")
+    settings = GateSettings(direction=Direction.ENTRY, relay_pulse_ms=PULSE_MS, absence_ms=1500, repeat_window_s=30)
+    gate = Gate(settings, rules, reader({b"forged": forged}))
+    record = _see(gate, 0, b"forged")[1]
+    assert isinstance(record, Record)
+    assert [type(event) for event in record.events] == [Alert, CheckIn]
+
+
+def test_the_link_is_shown_and_no_event() -> None:
+    """Only news of it reaches the screen."""
+    gate = _gate()
+    up = LinkStatus(online=True, waiting=4)
+    assert [gate.step(up, at_ms(ms)) for ms in (0, 1)] == [
+        [Show(view=replace(ATTRACT.view, online=True, waiting=4))],
+        [],
+    ]
+
+
+def test_a_new_verdict_takes_the_screen_for_its_own_four_seconds() -> None:
+    """The earlier verdict's end does not end it."""
+    gate = _gate()
+    _see(gate, 0, AN)
+    held = Show(view=_view(Screen.HELD, Reason.NO_DECLARATION, "T.T.B."))
+    assert _see(gate, 3000, CARD)[2] == held
+    assert (_elapse(gate, 4000), _elapse(gate, 7000)) == ([], [ATTRACT])
+
+
+def test_events_carry_utc_and_whether_it_is_believed() -> None:
+    """UTC may jump between steps; what the door does next goes by the other hand."""
+    gate = _gate()
+    _see(gate, 0, AN)
+    now = replace(at_ms(700, utc_trusted=False), utc=at_ms(0).utc - timedelta(days=400))
+    record = gate.step(Seen(sightings=(sighting(FOREIGN_CODE, 700),)), now)[1]
+    expected = replace(
+        _check_in(FOREIGN_CODE, 700, Decision.DENIED, Reason.UNKNOWN_FORMAT), at=now.utc, utc_trusted=False
+    )
+    assert record == Record(events=(expected,), before_drive=False)
