@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from city import declare
@@ -70,7 +71,7 @@ def main() -> int:
         try:
             return Demo(parsed, folder, console, stack).run()
         except DemoFault as fault:
-            console.print(f"[red]{fault}[/red]")
+            console.print(f"[red]{escape(str(fault))}[/red]")
             return FAULT
 
 
@@ -132,7 +133,13 @@ class Demo:
         return self._tell(settings, code)
 
     def _prepare(self) -> Settings:
-        """Write keys, visitors and the configuration."""
+        """Write keys, visitors and the configuration.
+
+        Raises:
+            DemoFault: the real input that was asked for is not there.
+        """
+        if self._path and not Path(self._path).exists():
+            raise DemoFault(f"{self._path}: there is no such file or device; check its path")
         folder = self._folder
         private = declare.new_key()
         (folder / "declaration.pem").write_bytes(declare.public_pem(private))
@@ -163,6 +170,9 @@ class Demo:
         """Print a line for each visitor, or event, until the daemon ends or Ctrl-C; the answer is its exit code."""
         while not self._stopping.is_set() and kiosk.wait(1.0) is None:
             self._print_new(settings, finished=False)
+            faults = [event for event in self._ingested if event["kind"] == "fault"]
+            if self._path and self._parsed.headless and any(event["body"]["stage"] == "camera" for event in faults):
+                return FAULT  # a door goes on trying; nobody waits for it here
         return kiosk.ended() or 0
 
     def _print_new(self, settings: Settings, *, finished: bool) -> None:
@@ -194,7 +204,7 @@ class Demo:
         if self._parsed.json:
             self._parsed.json.write_text(json.dumps(made.as_json(), indent=2) + "\n", encoding="utf-8")
         if code:
-            self._console.print(f"[red]the kiosk ended with exit code {code}; it said:[/red]")
+            self._console.print("[red]the kiosk cannot do its work; it said:[/red]")
             self._console.print((self._folder / "kiosk.log").read_text(encoding="utf-8"), markup=False)
             return FAULT
         incomplete = self._parsed.headless and made.visitors != len(self._visitors)
@@ -208,7 +218,7 @@ def event_line(event: dict[str, Any]) -> str:
     """One stored event in words."""
     body, name = event["body"], f"seq {event['sequence']:>4}"
     if event["kind"] == "fault":
-        return f"{name}  fault     {body['stage']} {'works again' if body['recovered'] else body['detail']}"
+        return f"{name}  fault     {body['stage']} {'works again' if body['recovered'] else escape(body['detail'])}"
     reasons = ", ".join(body["reasons"])
     if event["kind"] == "alert":
         return f"{name}  [red bold]ALERT[/red bold]     {reasons}"

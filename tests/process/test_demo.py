@@ -1,0 +1,65 @@
+"""The README's first command, as a newcomer runs it, with a stranger listening at the broker."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+ROOT = Path(__file__).parents[2]
+VISITORS = 9
+"""Every kind from healthy to the national personal QR once: those hold names and numbers."""
+MADE_UP_DATA = ("Nguy", "Văn", "TRAN", "THI", "MAU", "048090", "1629", "Hòa Cường", "01011990")
+"""Pieces of the names and numbers in demo/population.py."""
+
+
+@pytest.mark.skipif(shutil.which("mosquitto_sub") is None, reason="mosquitto_sub is not installed (mosquitto-clients)")
+def test_a_stranger_sees_every_event_well_formed_and_nobody_named(tmp_path: Path) -> None:
+    """The demo ends well; what it published is what its city stored, fits the schemas, and names nobody."""
+    table = tmp_path / "table.json"
+    command = [sys.executable, "-m", "demo", "--headless", "--visitors", str(VISITORS), "--seed", "7"]
+    with subprocess.Popen(
+        [*command, "--json", str(table)], cwd=tmp_path, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    ) as demo:
+        assert demo.stdout is not None
+        port = next(found[1] for line in demo.stdout if (found := re.search(r"127\.0\.0\.1:(\d+) ", line)))
+        listen = ["mosquitto_sub", "-h", "127.0.0.1", "-p", port, "-V", "5", "-q", "1", "-t", "kiosk/#", "-F", "%t %p"]
+        with subprocess.Popen(listen, stdout=subprocess.PIPE, text=True, encoding="utf-8") as stranger:
+            printed = demo.stdout.read()
+            code = demo.wait()
+            stranger.terminate()
+            heard = stranger.communicate()[0].splitlines()
+    assert code == 0, printed
+    told = json.loads(table.read_text(encoding="utf-8"))
+    assert told["well"]
+    assert (told["presentations"], told["read"], told["verdicts_wrong"]) == (VISITORS, VISITORS, [])
+    events = [line.split(" ", 1) for line in heard if "/event/" in line]
+    assert sorted(json.loads(payload)["data"]["sequence"] for _, payload in events) == list(
+        range(1, told["accepted"] + 1)
+    )
+    for topic, payload in events:
+        schema = ROOT / "docs" / "schemas" / f"{topic.rpartition('/')[2]}.json"
+        jsonschema.validate(json.loads(payload), json.loads(schema.read_text(encoding="utf-8")))
+    assert [piece for piece in MADE_UP_DATA for line in [*heard, printed] if piece in line] == []
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_useless_folder_is_answered_in_a_sentence(tmp_path: Path, made: bool) -> None:  # noqa: FBT001 - a parameter
+    """One that is not there, and one without a picture: what is wrong and where, and nothing keeps running."""
+    folder = tmp_path / "pictures"
+    if made:
+        folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "demo", "--headless", "--images", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 4
+    assert str(folder) in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
