@@ -71,6 +71,7 @@ class Ingest:
         """Serve until `stopped(seconds)`, which waits that long and tells whether to end, says so."""
         while not stopped(0):
             client = self._client()
+            self._came.clear()  # the broker gives again what was not acknowledged on the old connection
             try:
                 client.connect(self._host, self._port, keepalive=15)
                 while not stopped(0) and client.loop(TURN_S) == MQTTErrorCode.MQTT_ERR_SUCCESS:

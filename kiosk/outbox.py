@@ -28,7 +28,7 @@ MOST_UNSTORED = 10_000
 nobody is granted meanwhile (docs/decisions/0002)."""
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS ledger (name TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS ledger (name TEXT NOT NULL, device TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS events (sequence INTEGER PRIMARY KEY, kind TEXT NOT NULL, payload BLOB NOT NULL,
                                    acknowledged INTEGER NOT NULL DEFAULT 0);
 """
@@ -109,7 +109,7 @@ class Outbox:
                 self._reader = self._connect()
                 on_failure.callback(self._reader.close)
                 self._reader.executescript(_SCHEMA)
-                self.ledger = _ledger_of(self._reader)
+                self.ledger = _ledger_of(self._reader, origin.device)
                 (self._last,) = self._reader.execute("SELECT coalesce(max(sequence), 0) FROM events").fetchone()
                 (self._waiting,) = self._reader.execute("SELECT count(*) FROM events WHERE NOT acknowledged").fetchone()
                 on_failure.pop_all()
@@ -296,11 +296,23 @@ def _marked(event: Event, *, late: bool) -> Event:
     return replace(event, late_record=True) if late else event
 
 
-def _ledger_of(connection: sqlite3.Connection) -> str:
-    """The file's own name for itself; a new file, even on the same device, counts from 1 under a new one."""
-    found = connection.execute("SELECT name FROM ledger").fetchone()
-    if found:
+def _ledger_of(connection: sqlite3.Connection, device: str) -> str:
+    """The file's own name for itself; a new file, even on the same device, counts from 1 under a new one.
+
+    Raises:
+        OutboxFault: another device's events still wait in it; under this one's name the city would not take them.
+    """
+    found = connection.execute("SELECT name, device FROM ledger").fetchone()
+    if found and found[1] == device:
         return str(found[0])
+    (waiting,) = connection.execute("SELECT count(*) FROM events WHERE NOT acknowledged").fetchone()
+    if waiting:
+        raise OutboxFault(
+            f"outbox.path: {waiting} events of the door {found[1]!r} still wait in it: give door.device that name"
+            " until they are sent, or name another file"
+        )
     name = secrets.token_hex(8)
-    connection.execute("INSERT INTO ledger (name) VALUES (?)", (name,))
+    connection.execute("DELETE FROM events")
+    connection.execute("DELETE FROM ledger")
+    connection.execute("INSERT INTO ledger (name, device) VALUES (?, ?)", (name, device))
     return name

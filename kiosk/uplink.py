@@ -25,7 +25,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from kiosk import wire
 from kiosk.clock import Clock, S
-from kiosk.errors import UplinkFault
+from kiosk.errors import OutboxFault, UplinkFault
 from kiosk.messages import LinkStatus
 from kiosk.outbox import Row
 
@@ -145,7 +145,7 @@ class Uplink:
         while not self._closing.is_set():
             try:
                 self._live_one_connection(stamp)
-            except _Ended as end:
+            except (_Ended, OutboxFault) as end:
                 if not self._closing.is_set():
                     self._on_trouble(str(end))
             self._tell(online=False)

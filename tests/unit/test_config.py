@@ -149,8 +149,10 @@ def test_missing_and_useless_keys_are_named(folder: Path) -> None:
     (folder / "keys" / "subject.key").write_bytes(b"short")
     (folder / "keys" / "declaration.pem").unlink()
     assert mistakes_in(written(folder, "")) == [
-        (f"trust.declaration_keys: {folder / 'keys' / 'declaration.pem'} cannot be read (No such file or directory);"
-        " provisioning puts it there"),
+        (
+            f"trust.declaration_keys: {folder / 'keys' / 'declaration.pem'} cannot be read (No such file or directory);"
+            " provisioning puts it there"
+        ),
         "trust.subject_key_file: needs at least 32 random bytes",
     ]
 

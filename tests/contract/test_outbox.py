@@ -1,0 +1,409 @@
+"""The outbox on real files: nothing accepted is lost, doubled or renumbered, whatever happens to disk and process."""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kiosk import wire
+from kiosk.errors import OutboxFault
+from kiosk.messages import Event, Fault
+from kiosk.outbox import MOST_UNSTORED, Outbox
+from tests.waiting import until
+
+ORIGIN = wire.Origin(device="door-01", place="place-0001", access_point="main")
+AT = datetime(2021, 11, 20, 8, 30, tzinfo=UTC)
+KILLS = 20
+EVERYTHING = 1_000_000
+
+
+def event(number: int) -> Fault:
+    """An event that tells its number."""
+    return Fault(at=AT, utc_trusted=True, stage="camera", recovered=False, detail=f"event {number}")
+
+
+class Opened:
+    """An outbox whose writer runs, and all it said about its health."""
+
+    def __init__(self, path: Path, *, started: bool = True, origin: wire.Origin = ORIGIN) -> None:
+        self.path = path
+        self.health: list[str] = []
+        self.box = Outbox(path, origin, on_health=self.health.append, on_change=lambda: None)
+        self._thread = threading.Thread(target=self.box.write, args=(lambda: None,))
+        if started:
+            self.start()
+
+    def start(self) -> None:
+        """Let the writer write."""
+        self._thread.start()
+
+    def store(self, *events: Event) -> tuple[int, ...]:
+        """Append and wait for the commit."""
+        receipt = self.box.append(events)
+        assert receipt.wait(10.0)
+        return receipt.sequences
+
+    def acknowledge(self, *sequences: int) -> None:
+        """Let rows go, and wait until they have."""
+        left = self.box.waiting - len(sequences)
+        self.box.acknowledge(self.box.ledger, sequences)
+        until(lambda: self.box.waiting == left)
+
+    def waiting(self) -> list[tuple[int, dict[str, Any]]]:
+        """Sequence and data of every event that waits, as the uplink would publish them."""
+        return [(row.sequence, json.loads(row.payload)["data"]) for row in self.box.after(0, EVERYTHING)]
+
+    def numbers(self) -> list[tuple[int, int]]:
+        """Sequence and number of every event that waits."""
+        return [(sequence, int(data["detail"].split()[1])) for sequence, data in self.waiting()]
+
+    def close(self) -> None:
+        """End the writer."""
+        self.box.close()
+        self._thread.join(10.0)
+        assert not self._thread.is_alive()
+
+
+@contextmanager
+def opened(path: Path, *, started: bool = True, origin: wire.Origin = ORIGIN) -> Iterator[Opened]:
+    """An outbox for a while."""
+    outbox = Opened(path, started=started, origin=origin)
+    try:
+        yield outbox
+    finally:
+        outbox.close()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold SQLite's write lock from another connection."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the outbox is."""
+    return tmp_path / "outbox.sqlite3"
+
+
+def test_accepted_events_come_back_in_order_after_the_file_is_opened_again(path: Path) -> None:
+    """Sequences count from 1 without gaps, across openings, under one ledger name."""
+    with opened(path) as outbox:
+        first = outbox.store(event(1), event(2)), outbox.store(event(3))
+        ledger = outbox.box.ledger
+    with opened(path) as outbox:
+        second = outbox.store(event(4))
+        assert (first, second) == (((1, 2), (3,)), (4,))
+        assert outbox.numbers() == [(1, 1), (2, 2), (3, 3), (4, 4)]
+        assert (outbox.box.ledger, outbox.box.waiting) == (ledger, 4)
+
+
+def test_a_row_is_read_above_the_cursor_and_no_more_than_asked_for(path: Path) -> None:
+    """The uplink's window decides how many."""
+    with opened(path) as outbox:
+        outbox.store(*(event(number) for number in range(1, 11)))
+        assert [row.sequence for row in outbox.box.after(3, 4)] == [4, 5, 6, 7]
+        assert outbox.box.after(10, 4) == []
+
+
+def test_acknowledged_rows_go_and_their_sequences_are_never_given_again(path: Path) -> None:
+    """Not even when everything was acknowledged and the file was opened again, twice."""
+    with opened(path) as outbox:
+        outbox.store(event(1), event(2), event(3))
+        outbox.acknowledge(2)
+        assert outbox.numbers() == [(1, 1), (3, 3)]
+        outbox.acknowledge(1, 3)
+        assert outbox.numbers() == []
+    for number in (4, 5):
+        with opened(path) as outbox:
+            assert outbox.store(event(number)) == (number,)
+            outbox.acknowledge(number)
+            assert outbox.box.waiting == 0
+    with closing(sqlite3.connect(path)) as file:
+        assert file.execute("SELECT count(*) FROM events").fetchone() == (1,)
+
+
+def test_an_acknowledgement_for_another_ledger_lets_nothing_go(path: Path) -> None:
+    """A card from another door, or a file made anew, has its own ledger."""
+    with opened(path) as outbox:
+        outbox.store(event(1), event(2))
+        outbox.box.acknowledge("another ledger", [1, 2])
+        outbox.acknowledge(2)
+        assert outbox.numbers() == [(1, 1)]
+
+
+def test_acknowledging_twice_or_the_unknown_changes_nothing(path: Path) -> None:
+    """The city repeats itself after a lost connection."""
+    with opened(path) as outbox:
+        outbox.store(event(1), event(2))
+        outbox.acknowledge(1)
+        outbox.box.acknowledge(outbox.box.ledger, [1, 1, 99])
+        outbox.store(event(3))
+        assert outbox.numbers() == [(2, 2), (3, 3)]
+
+
+def test_every_commit_is_on_disk(path: Path) -> None:
+    """Write-ahead log with an fsync for each commit; NORMAL would lose accepted events at a power cut."""
+    with opened(path) as outbox, closing(outbox.box._connect()) as writers_own:
+        for connection in (writers_own, outbox.box._reader):
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+            assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_a_receipt_that_was_waited_for_in_vain_marks_its_events_late(path: Path) -> None:
+    """The writer had not begun when the time was over; what was in time is not marked."""
+    with opened(path, started=False) as outbox:
+        late, in_time = outbox.box.append([event(1), event(2)]), outbox.box.append([event(3)])
+        assert not late.wait(0.01)
+        outbox.start()
+        assert (in_time.wait(10.0), late.wait(10.0)) == (True, True)
+        assert [data["late_record"] for _, data in outbox.waiting()] == [True, True, False]
+
+
+def test_a_receipt_whose_time_ends_while_the_commit_is_under_way_marks_its_events_late(path: Path) -> None:
+    """The writer was already waiting for the disk; nobody reads the event before its mark is right."""
+    with opened(path) as outbox:
+        with locked(path):
+            receipt = outbox.box.append([event(1)])
+            until(outbox.box._work.empty, what="the writer has taken it")
+            assert not receipt.wait(0.05)
+            assert outbox.waiting() == []
+        assert receipt.wait(10.0)
+        assert [(sequence, data["late_record"]) for sequence, data in outbox.waiting()] == [(1, True)]
+
+
+def test_a_disk_that_refuses_the_late_mark_costs_no_event_and_ends_no_thread(path: Path) -> None:
+    """The event was committed before; the fault is told, and the next commit clears it."""
+    with opened(path) as outbox, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute(
+            "CREATE TRIGGER refusal BEFORE UPDATE OF payload ON events BEGIN SELECT RAISE(FAIL, 'refused'); END"
+        )
+        with locked(path):
+            receipt = outbox.box.append([event(1)])
+            until(outbox.box._work.empty, what="the writer has taken it")
+            assert not receipt.wait(0.05)
+        assert receipt.wait(10.0)
+        until(lambda: len(outbox.health) == 1)
+        assert outbox.health[0] == "outbox.sqlite3 cannot be written (refused); free the disk or change the card"
+        outbox.store(event(2))
+        until(lambda: outbox.health[1:] == [""])
+        assert outbox.numbers() == [(1, 1), (2, 2)]
+
+
+def test_closing_stores_what_was_handed_over_before(path: Path) -> None:
+    """An event appended just before the end is there at the next start."""
+    with opened(path, started=False) as outbox:
+        for number in range(1, 101):
+            outbox.box.append([event(number)])
+        outbox.start()
+    with opened(path) as outbox:
+        assert outbox.numbers() == [(number, number) for number in range(1, 101)]
+
+
+@pytest.mark.parametrize("content", [b"these are photos, not a database" * 64, b"SQLite format 3\0" + b"\xff" * 4080])
+def test_a_file_that_is_no_outbox_is_refused_and_left_as_it_is(path: Path, content: bytes) -> None:
+    """The sentence names it; its bytes are the same afterwards."""
+    path.write_bytes(content)
+    with pytest.raises(OutboxFault, match=r"outbox\.sqlite3: cannot be used as the outbox .*; check folder"):
+        Outbox(path, ORIGIN, on_health=print, on_change=print)
+    assert path.read_bytes() == content
+
+
+def test_a_database_of_another_kind_is_refused(path: Path) -> None:
+    """A table of the same name with other columns is not taken over."""
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE events (name TEXT)")
+    with pytest.raises(OutboxFault, match=r"outbox\.sqlite3: cannot be used as the outbox "):
+        Outbox(path, ORIGIN, on_health=print, on_change=print)
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """The sentence says where to look."""
+    with pytest.raises(OutboxFault, match=r"nowhere/outbox\.sqlite3: .*; check folder, owner and disk$"):
+        Outbox(tmp_path / "nowhere" / "outbox.sqlite3", ORIGIN, on_health=print, on_change=print)
+
+
+# A disk without room.
+
+FILL_THE_DISK = """
+import json, resource, sys
+from contextlib import closing
+from pathlib import Path
+sys.path[:0] = json.loads(sys.argv[3])
+from test_outbox import event, opened
+from tests.waiting import until
+
+folder, how = Path(sys.argv[1]), sys.argv[2]
+ballast = folder / "ballast"
+
+def fill():
+    if how == "file size limit":
+        biggest = max(file.stat().st_size for file in folder.iterdir())
+        resource.setrlimit(resource.RLIMIT_FSIZE, (biggest, resource.RLIM_INFINITY))
+        return
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(512)):
+                pass
+        except OSError:
+            pass
+
+def make_room():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    ballast.unlink(missing_ok=True)
+
+with opened(folder / "outbox.sqlite3") as outbox:
+    outbox.store(event(1), event(2), event(3))
+    fill()
+    receipts = [outbox.box.append([event(number) for number in range(4 + 10 * n, 14 + 10 * n)]) for n in range(5)]
+    until(lambda: outbox.health, what="the fault is told")
+    stored_while_full = [receipt.wait(0) for receipt in receipts]
+    make_room()
+    until(lambda: outbox.health[-1] == "", what="the fault is over")
+    late = [(sequence, data["late_record"]) for sequence, data in outbox.waiting()]
+    print(json.dumps({"health": outbox.health, "stored_while_full": stored_while_full,
+                      "stored": [receipt.wait(0) for receipt in receipts], "late": late,
+                      "numbers": outbox.numbers()}))
+"""
+
+
+@pytest.mark.parametrize("how", ["file size limit", "file system without room"])
+def test_a_full_disk_is_told_in_words_and_costs_no_event(tmp_path: Path, how: str) -> None:
+    """What waits is stored when there is room again, marked late, and the fault ends."""
+    child = [sys.executable, "-c", FILL_THE_DISK, str(tmp_path), how, json.dumps([str(Path.cwd()), _HERE])]
+    if how == "file system without room":
+        if os.geteuid() != 0 or shutil.which("unshare") is None:
+            pytest.skip("a small file system needs root and unshare(1)")
+        mount = 'mount -t tmpfs -o size=200k none "$0" && exec "$@"'
+        child = ["unshare", "--mount", "sh", "-c", mount, str(tmp_path), *child]
+    done = subprocess.run(child, capture_output=True, text=True, timeout=60, check=False)
+    if "mount" in done.stderr and "permission denied" in done.stderr:
+        pytest.skip("this container may not mount a file system")
+    assert (done.returncode, done.stderr) == (0, "")
+    said = json.loads(done.stdout)
+    assert said["stored_while_full"] == [False] * 5
+    assert said["stored"] == [True] * 5
+    fault, *over = said["health"]
+    assert fault.startswith("outbox.sqlite3 cannot be written (")
+    assert fault.endswith("); free the disk or change the card")
+    assert over == [""]
+    assert said["numbers"] == [[number, number] for number in range(1, 54)]
+    assert said["late"] == [[number, number > 3] for number in range(1, 54)]
+
+
+_HERE = str(Path(__file__).parent)
+
+
+def test_more_than_can_be_held_in_memory_gives_up_the_oldest_and_says_so(path: Path) -> None:
+    """The sentence has their number, rounded down to a power of two; the newest are stored."""
+    with opened(path, started=False) as outbox:
+        for number in range(1, MOST_UNSTORED + 4):
+            outbox.box.append([event(number)])
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("CREATE TRIGGER refusal BEFORE INSERT ON events BEGIN SELECT RAISE(FAIL, 'refused'); END")
+            outbox.start()
+            until(lambda: outbox.health)
+            other.execute("DROP TRIGGER refusal")
+        assert "; at least 2 events given up; " in outbox.health[0]
+        until(lambda: outbox.box.waiting)
+        assert outbox.numbers() == [(number, number + 3) for number in range(1, MOST_UNSTORED + 1)]
+
+
+# kill -9.
+
+
+NURSERY = """
+import json, os, sys
+from pathlib import Path
+sys.path[:0] = json.loads(sys.argv[2])
+from test_outbox import Opened, event
+
+def write_until_killed():
+    outbox = Opened(Path(sys.argv[1]))
+    number = outbox.box._last
+    while True:
+        outbox.store(event(number + 1), event(number + 2))
+        number += 2
+        print(number, flush=True)
+
+for _ in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        write_until_killed()
+    print("child", child, flush=True)
+    os.waitpid(child, 0)
+    print("gone", flush=True)
+"""
+
+
+def test_no_event_whose_receipt_was_confirmed_is_lost_in_twenty_kills(path: Path) -> None:
+    """After each kill -9 the file holds every confirmed event, and the sequences have no gap."""
+    nursery = subprocess.Popen(
+        [sys.executable, "-c", NURSERY, str(path), json.dumps([str(Path.cwd()), _HERE])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    )
+    with nursery:
+        assert nursery.stdin is not None
+        for kill in range(KILLS):
+            print("go", file=nursery.stdin)
+            confirmed = killed_after(nursery, 1 + kill % 7)
+            with opened(path) as outbox:
+                numbers = outbox.numbers()
+            assert len(numbers) >= confirmed > 0
+            assert numbers == [(number, number) for number in range(1, len(numbers) + 1)]
+        nursery.stdin.close()
+
+
+def killed_after(nursery: "subprocess.Popen[str]", confirmations: int) -> int:
+    """Kill the writer with signal 9 after so many confirmations; the answer is the last number it confirmed."""
+    assert nursery.stdout is not None
+    child = confirmed = heard = 0
+    for line in nursery.stdout:
+        match line.split():
+            case ["gone"]:
+                break
+            case ["child", process]:
+                child = int(process)
+            case [number]:
+                confirmed, heard = int(number), heard + 1
+        if child and heard >= confirmations:
+            os.kill(child, signal.SIGKILL)
+            confirmations = EVERYTHING
+    return confirmed
+
+
+def test_a_door_that_changes_its_name_starts_a_ledger_of_its_own(path: Path) -> None:
+    """Once its events have gone; until then it is told what waits and under which name."""
+    with opened(path) as outbox:
+        outbox.store(event(1))
+        ledger = outbox.box.ledger
+    renamed = replace(ORIGIN, device="door-02")
+    with pytest.raises(OutboxFault) as refused:
+        Opened(path, origin=renamed)
+    assert str(refused.value) == (
+        "outbox.path: 1 events of the door 'door-01' still wait in it: give door.device that name"
+        " until they are sent, or name another file"
+    )
+    with opened(path) as outbox:
+        assert outbox.numbers() == [(1, 1)]
+        outbox.acknowledge(1)
+    with opened(path, origin=renamed) as outbox:
+        assert (outbox.store(event(2)), outbox.box.ledger == ledger) == ((1,), False)
