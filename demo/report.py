@@ -1,8 +1,8 @@
 """What happened against what should have: visitors, verdicts, lines, events, times.
 
 It reads only what the parts wrote by themselves: which frames the camera delivered, every level of every pin, the
-lines of the city's ingest, and the outbox file. First readable frames are found by rendering again and asking plain
-zxing-cpp, so the daemon's own reading is not asked about itself.
+lines of the city's ingest, and the outbox file. First readable frames are found afterwards, by rendering again and
+asking plain zxing-cpp and the kiosk's decoder frame by frame; the daemon is not asked about itself.
 """
 
 import json
@@ -17,9 +17,10 @@ from typing import Any
 
 from demo.population import Expected, Visitor
 from kiosk.choreography import actuation_for
-from kiosk.messages import Decision, Direction, Line, Reason, Verdict
-from kiosk.settings import Settings
-from kiosk.testing.visitors import first_readable
+from kiosk.decoder import Decoder
+from kiosk.messages import Decision, Direction, Frame, Line, Reason, Verdict
+from kiosk.settings import CameraSettings, Settings
+from kiosk.testing.visitors import Showing, first_readable, render
 
 MS = 1_000_000
 EARLY_MS, LATE_MS = 5, 100
@@ -199,7 +200,7 @@ def _pulses_ms(levels: list[Level], line: Line) -> list[float]:
 
 
 def _latencies_ms(visits: list[Visit], folder: Path, settings: Settings) -> list[float]:
-    """From the first frame plain zxing-cpp can read to the relay, for single visitors who were let in."""
+    """From the first readable frame to the relay, for single visitors who were let in."""
     delivered = {(e["showing"], e["index"]): e["captured_ns"] for e in _lines_of(folder / "showings.frames.jsonl")}
     camera = settings.camera
     times = []
@@ -207,8 +208,7 @@ def _latencies_ms(visits: list[Visit], folder: Path, settings: Settings) -> list
         relay = next((level.at_ns for level in visit.levels if level.line is Line.ENTRY_RELAY and level.on), None)
         if relay is None or len(visit.visitor.expected) != 1:
             continue
-        readable = first_readable(visit.visitor.showing, fps=camera.fps, width=camera.width, height=camera.height)
-        first = min(readable.values(), default=None)
+        first = _first_readable(visit.visitor.showing, camera)
         if first is None:
             continue
         # A frame the sensor dropped was never seen by anybody: the next delivered one is the first.
@@ -218,6 +218,17 @@ def _latencies_ms(visits: list[Visit], folder: Path, settings: Settings) -> list
         if captured is not None:
             times.append((relay - captured) / MS)
     return times
+
+
+def _first_readable(showing: Showing, camera: CameraSettings) -> int | None:
+    """The first frame that plain zxing-cpp can read, or an earlier one that the kiosk's ladder can."""
+    size: dict[str, int] = {"fps": camera.fps, "width": camera.width, "height": camera.height}
+    plain = min(first_readable(showing, **size).values(), default=None)
+    for index in range(plain or 0):
+        luma = render(showing, index, **size, noise_key=showing.seed)
+        if Decoder().read(Frame(luma=luma, number=index, captured_ns=0)):
+            return index
+    return plain
 
 
 def _accepted(outbox: Path) -> int:

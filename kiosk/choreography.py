@@ -22,8 +22,9 @@ OUT_OF_ORDER: tuple[Pulse, ...] = ((Line.AMBER, 0, 1000),)
 OUT_OF_ORDER_EVERY_NS = 2000 * MS
 """Amber blinks, half on and half off, while a stage is down: half a hertz, far below the 3 Hz that harms."""
 
-RELAY_REST_MS = 200
-"""Between two releases of one turnstile; the interlock refuses a shorter rest."""
+RELAY_REST_MS = 450
+"""Between two releases of one turnstile: the 200 ms that the interlock asks for, and the 250 ms by which it lets the
+end of a pulse be late on a busy machine. Any less, and a grant may meet the interlock and open nothing."""
 
 _BUSY_MS = {Decision.HELD: 1000, Decision.DENIED: 1000}
 _ALARM_BUSY_MS = 3000

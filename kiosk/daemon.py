@@ -237,7 +237,8 @@ class Daemon:
         while not self._stopping.is_set():
             given = self._inbox.get(self._wait_ns())
             now = self._clock.now()
-            self._objections(self._player.advance(now.monotonic_ns))
+            if objections := self._player.advance(now.monotonic_ns):
+                self._report("interlock", "; ".join(objections))
             deadline_ns = self._gate.deadline_ns
             if given is None and deadline_ns is not None and now.monotonic_ns >= deadline_ns:
                 given = Elapsed()
@@ -269,13 +270,10 @@ class Daemon:
                         reasons = ", ".join(event.reasons)
                         log.info("%s %s (%s) %s", event.direction, event.decision, reasons, event.scheme or "no format")
             case Drive(actuation=actuation):
-                self._objections(self._player.play(actuation, self._clock.now().monotonic_ns))
+                objections = self._player.play(actuation, self._clock.now().monotonic_ns)
+                self._report("interlock", "; ".join(objections))
             case Show(view=view):
                 self.screen.show(view)
-
-    def _objections(self, objections: list[str]) -> None:
-        for objection in objections:
-            log.warning("interlock: %s", objection)
 
     def _look_after(self, now: Now) -> None:
         """Notice what no thread reports by itself, and feed the watchdog while every stage makes progress."""

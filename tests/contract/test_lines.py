@@ -8,6 +8,7 @@ import pytest
 from gpiozero.exc import PinSetInput
 from gpiozero.pins.mock import MockFactory, MockPin
 
+from kiosk.choreography import busy_ms
 from kiosk.clock import MS
 from kiosk.errors import LineFault
 from kiosk.gpio_alerts import (
@@ -21,7 +22,7 @@ from kiosk.gpio_alerts import (
     pin_factory,
 )
 from kiosk.interlock import GRANT_FRESH_NS, Interlock
-from kiosk.messages import Actuation, Direction, Line, LineChange
+from kiosk.messages import Actuation, Decision, Direction, Line, LineChange, Reason, Verdict
 from kiosk.testing.lines import RecordingLines
 
 GPIOS = {
@@ -355,6 +356,18 @@ def test_a_core_that_wakes_late_makes_each_change_at_its_next_chance_and_in_orde
     door.play(*RELAY_PULSE, (0, Line.BUZZER, True), (120, Line.BUZZER, False), grant=Direction.ENTRY)
     door.run_to(1600, step_ns=400 * MS)
     assert (door.of(Line.BUZZER), door.of(Line.ENTRY_RELAY)) == ([(0, True), (400, False)], [(0, True), (800, False)])
+
+
+@pytest.mark.parametrize("late_ms", [1, RELAY_MARGIN_NS // MS])
+def test_the_next_grant_opens_although_the_last_pulse_ended_late(late_ms: int) -> None:
+    """The gate keeps a grant for so long that the interlock never meets the next one; a demo found it did."""
+    door = Door()
+    granted = Verdict(decision=Decision.GRANTED, reasons=(Reason.NO_RISK,), alarm=False, direction=Direction.ENTRY)
+    door.play(*RELAY_PULSE, grant=Direction.ENTRY)
+    door.run_to(PULSE_MS + late_ms, step_ns=(PULSE_MS + late_ms) * MS)
+    door.run_to(busy_ms(granted, PULSE_MS))
+    door.play(*RELAY_PULSE, grant=Direction.ENTRY)
+    assert (len(door.of(Line.ENTRY_RELAY)), door.objections) == (3, [])
 
 
 def test_a_line_whose_driver_fails_is_named_until_it_works_again_and_the_others_go_on() -> None:

@@ -91,7 +91,7 @@ def test_a_stage_down_is_one_blink_of_amber() -> None:
 
 @pytest.mark.parametrize(
     ("judged", "busy_ms"),
-    [(GRANTED, 700), (EXIT, 700), (HELD, 1000), (DENIED, 1000), (AT_RISK, 3000), (AT_RISK_EXIT, 3000)],
+    [(GRANTED, 950), (EXIT, 950), (HELD, 1000), (DENIED, 1000), (AT_RISK, 3000), (AT_RISK_EXIT, 3000)],
 )
 def test_the_door_keeps_to_a_verdict_for_a_while(judged: Verdict, busy_ms: int) -> None:
     """A grant takes its pulse and the turnstile's rest, a hold or denial a second, an alarm three."""

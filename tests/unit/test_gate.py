@@ -186,20 +186,20 @@ def test_two_people_at_once_are_let_in_one_after_the_other() -> None:
     """The second waits for the pulse and the turnstile's rest; the gate asks to be called then."""
     gate = _gate()
     assert [type(effect) for effect in _see(gate, 0, AN, BINH)] == [Record, Drive, Show]
-    assert gate.deadline_ns == 700 * MS
-    assert _elapse(gate, 699) == []
-    assert _elapse(gate, 700) == [
-        Record(events=(_check_in(BINH, 700, Decision.GRANTED, Reason.NO_RISK),), before_drive=True),
+    assert gate.deadline_ns == 950 * MS
+    assert _elapse(gate, 949) == []
+    assert _elapse(gate, 950) == [
+        Record(events=(_check_in(BINH, 950, Decision.GRANTED, Reason.NO_RISK),), before_drive=True),
         _drive(Decision.GRANTED),
     ]
-    assert gate.deadline_ns == 1400 * MS
+    assert gate.deadline_ns == 1900 * MS
 
 
 def test_after_a_verdict_the_next_deadline_is_the_screens() -> None:
     """When the door is free again, only the verdict on the screen has an end; then nothing has."""
     gate = _gate()
     _see(gate, 0, AN)
-    assert (_elapse(gate, 700), gate.deadline_ns) == ([], 4000 * MS)
+    assert (_elapse(gate, 950), gate.deadline_ns) == ([], 4000 * MS)
     assert (_elapse(gate, 3999), _elapse(gate, 4000), gate.deadline_ns) == ([], [ATTRACT], None)
 
 
@@ -376,7 +376,7 @@ def test_a_stage_that_fails_while_the_door_is_busy_blinks_after_it() -> None:
     _see(gate, 0, AN)
     view = replace(LET_IN.view, fault="camera: dark")
     assert _health(gate, 100, "camera", "dark") == [_fault("camera", 100, "dark"), Show(view=view)]
-    assert (gate.deadline_ns, _elapse(gate, 700)) == (700 * MS, [BLINK])
+    assert (gate.deadline_ns, _elapse(gate, 950)) == (950 * MS, [BLINK])
 
 
 def test_without_an_outbox_no_entry_is_granted() -> None:
@@ -432,9 +432,9 @@ def test_events_carry_utc_and_whether_it_is_believed() -> None:
     """UTC may jump between steps; what the door does next goes by the other hand."""
     gate = _gate()
     _see(gate, 0, AN)
-    now = replace(at_ms(700, utc_trusted=False), utc=at_ms(0).utc - timedelta(days=400))
-    record = gate.step(Seen(sightings=(sighting(FOREIGN_CODE, 700),)), now)[1]
+    now = replace(at_ms(950, utc_trusted=False), utc=at_ms(0).utc - timedelta(days=400))
+    record = gate.step(Seen(sightings=(sighting(FOREIGN_CODE, 950),)), now)[1]
     expected = replace(
-        _check_in(FOREIGN_CODE, 700, Decision.DENIED, Reason.UNKNOWN_FORMAT), at=now.utc, utc_trusted=False
+        _check_in(FOREIGN_CODE, 950, Decision.DENIED, Reason.UNKNOWN_FORMAT), at=now.utc, utc_trusted=False
     )
     assert record == Record(events=(expected,), before_drive=False)
