@@ -13,6 +13,12 @@ as_root() {
     fi
 }
 
+apt_install() {
+    say "installing with apt: $*"
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
 # install_packages PROGRAM=PACKAGE ...: install what is missing; a name ending in .so is looked up as a library.
 install_packages() {
     local missing=() pair
@@ -24,23 +30,19 @@ install_packages() {
         esac
     done
     [ ${#missing[@]} = 0 ] && return
-    say "installing with apt: ${missing[*]}"
-    as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
-    # Debian starts mosquitto's service by itself; the demo brings its own broker and wants no other.
+    apt_install "${missing[@]}"
 }
 
-# find_python: the newest of the versions the kiosk supports.
+# find_python: the newest of the versions the kiosk supports that can make a virtual environment.
 find_python() {
     local candidate
     for candidate in python3.13 python3.12 python3.11 python3; do
-        if command -v "$candidate" >/dev/null && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        if "$candidate" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             echo "$candidate"
             return
         fi
     done
-    say "Python 3.11 or newer is needed"
-    exit 4
+    return 1
 }
 
 # make_environment EXTRA: .venv with this project and the extra's packages, made once for each pyproject.toml.
@@ -48,12 +50,10 @@ make_environment() {
     local extra=$1 python stamp
     stamp=.venv/installed-$extra-$(cksum pyproject.toml | cut -d' ' -f1)
     [ -e "$stamp" ] && return
-    python=$(find_python)
-    if ! "$python" -c 'import ensurepip' 2>/dev/null; then
-        say "installing with apt: python3-venv"
-        as_root apt-get update -qq
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >&2
-    fi
+    python=$(find_python) || { apt_install python3-venv; python=$(find_python); } || {
+        say "Python 3.11 or newer is needed, with venv"
+        exit 4
+    }
     say "making .venv with $("$python" --version) and the packages of [$extra]; a minute or two the first time"
     [ -x .venv/bin/python ] || "$python" -m venv .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$extra]"
