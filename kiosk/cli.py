@@ -22,7 +22,6 @@ from kiosk.gpio_alerts import GpioLines, pin_factory
 from kiosk.messages import Line
 from kiosk.settings import Settings
 from kiosk.supervisor import ServiceNotifier
-from kiosk.testing.door import SimulatedDoor
 
 DONE, DIFFERENT, USAGE, CONFIG, FAULT = 0, 1, 2, 3, 4
 
@@ -123,6 +122,8 @@ def _parts(loaded: Loaded, clock: Clock, stack: ExitStack) -> Parts:
     """Choose the hardware, by the names in the configuration."""
     settings = loaded.settings
     if settings.camera.source == "visitors":
+        from kiosk.testing.door import SimulatedDoor  # noqa: PLC0415 - no real door needs it, nor its time to load
+
         door = SimulatedDoor(settings.camera, clock)
         stack.callback(door.close)
         open_camera: Callable[[], FrameSource] = door.open_camera
