@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -287,13 +286,11 @@ def test_a_full_disk_is_told_in_words_and_costs_no_event(tmp_path: Path, how: st
     """What waits is stored when there is room again, marked late, and the fault ends."""
     child = [sys.executable, "-c", FILL_THE_DISK, str(tmp_path), how, json.dumps([str(Path.cwd()), _HERE])]
     if how == "file system without room":
-        if os.geteuid() != 0 or shutil.which("unshare") is None:
-            pytest.skip("a small file system needs root and unshare(1)")
+        if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
+            pytest.skip("a small file system needs a mount namespace: root, and no container that forbids it")
         mount = 'mount -t tmpfs -o size=200k none "$0" && exec "$@"'
         child = ["unshare", "--mount", "sh", "-c", mount, str(tmp_path), *child]
     done = subprocess.run(child, capture_output=True, text=True, timeout=60, check=False)
-    if "mount" in done.stderr and "permission denied" in done.stderr:
-        pytest.skip("this container may not mount a file system")
     assert (done.returncode, done.stderr) == (0, "")
     said = json.loads(done.stdout)
     assert said["stored_while_full"] == [False] * 5

@@ -4,7 +4,6 @@ import json
 import socket
 import ssl
 import statistics
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -21,6 +20,7 @@ from kiosk.errors import UplinkFault
 from kiosk.messages import Fault, LinkStatus
 from kiosk.outbox import Outbox
 from kiosk.uplink import ACKNOWLEDGE_WITHIN_S, WINDOW, Broker, Uplink, tls_context
+from tests.certificates import Authority
 from tests.mosquitto import PROGRAM, Ear, Mosquitto, free_port
 from tests.waiting import until
 
@@ -460,13 +460,10 @@ def test_an_event_is_on_its_way_as_soon_as_it_is_stored(
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A city's authority, its broker's certificate for 127.0.0.1, and somebody else's authority."""
     folder = tmp_path_factory.mktemp("certificates")
-    run = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-days", "2"]
-    for name, subject in (("ca", "/CN=city"), ("other", "/CN=somebody else")):
-        files = ["-keyout", f"{name}.key", "-out", f"{name}.pem"]
-        subprocess.run([*run, *files, "-subj", subject], cwd=folder, check=True, capture_output=True)
-    signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "subjectAltName=IP:127.0.0.1"]
-    files = ["-keyout", "broker.key", "-out", "broker.pem"]
-    subprocess.run([*run, *files, "-subj", "/CN=broker", *signed], cwd=folder, check=True, capture_output=True)
+    city = Authority("city")
+    city.write(folder / "ca.pem")
+    city.issue("127.0.0.1", folder / "broker.pem", folder / "broker.key")
+    Authority("somebody else").write(folder / "other.pem")
     return folder
 
 
