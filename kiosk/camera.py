@@ -5,6 +5,7 @@ a fault. Called by the daemon: one thread iterates over `frames()`, any thread m
 """
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import ExitStack
@@ -233,7 +234,7 @@ def luma_of_file(content: Luma) -> Luma | None:
     return None if picture is None else np.asarray(picture, dtype=np.uint8)
 
 
-class _Recording:
+class _Recording(ABC):
     """Shows each picture when it is due; one that is more than its own length late gives way to the next.
 
     A picture is a function, so that what is skipped need not be decoded.
@@ -245,8 +246,9 @@ class _Recording:
         self._closed = threading.Event()
         self._wait = wait or self._closed.wait
 
+    @abstractmethod
     def _pictures(self) -> Iterator[Callable[[], Luma | None]]:
-        raise NotImplementedError
+        """Every picture, in order."""
 
     def frames(self) -> Iterator[Frame]:
         """See `FrameSource`."""
