@@ -48,8 +48,8 @@ find_python() {
 # make_environment EXTRA: .venv with this project and the extra's packages, made once for each pyproject.toml.
 make_environment() {
     local extra=$1 python stamp
-    stamp=.venv/installed-$extra-$(cksum pyproject.toml | cut -d' ' -f1)
-    [ -e "$stamp" ] && return
+    stamp=installed-$(cksum pyproject.toml | cut -d' ' -f1)
+    [ -e ".venv/$stamp-$extra" ] || [ -e ".venv/$stamp-dev" ] && return # dev holds every other
     python=$(find_python) || { apt_install python3-venv; python=$(find_python); } || {
         say "Python 3.11 or newer is needed, with venv"
         exit 4
@@ -57,5 +57,5 @@ make_environment() {
     say "making .venv with $("$python" --version) and the packages of [$extra]; a minute or two the first time"
     [ -x .venv/bin/python ] || "$python" -m venv .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$extra]"
-    touch "$stamp"
+    touch ".venv/$stamp-$extra"
 }
