@@ -18,13 +18,14 @@ from typing import Any
 from demo.population import Expected, Visitor
 from kiosk.choreography import actuation_for
 from kiosk.decoder import Decoder
+from kiosk.gpio_alerts import RELAY_MARGIN_NS
 from kiosk.messages import Decision, Direction, Frame, Line, Reason, Verdict
 from kiosk.settings import CameraSettings, Settings
 from kiosk.testing.visitors import Showing, first_readable, render
 
 MS = 1_000_000
-EARLY_MS, LATE_MS = 5, 100
-"""How far a relay's pulse may be off on a busy machine; the interlock's own limit is 250 ms late."""
+EARLY_MS, LATE_MS = 5, RELAY_MARGIN_NS // MS
+"""How far a relay's pulse may be off: to a timer's grain early, and late by what the interlock allows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ def names_somebody(path: Path) -> bool:
     return any(piece.encode() in content for piece in MADE_UP_DATA)
 
 
+@pytest.mark.timeout(300)  # visitors come in real time: five seconds each
 @pytest.mark.skipif(shutil.which("mosquitto_sub") is None, reason="mosquitto_sub is not installed (mosquitto-clients)")
 def test_a_stranger_sees_every_event_well_formed_and_nobody_named(tmp_path: Path) -> None:
     """The demo ends well; what it published is what its city stored, fits the schemas, and names nobody."""
