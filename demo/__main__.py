@@ -113,7 +113,7 @@ class Demo:
 
     def run(self) -> int:
         """Start everything, follow it, tell what came of it."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda _number, _frame: self._stopping.set())
         settings = self._prepare()
         broker, ingest = settings.uplink.port, start_ingest
