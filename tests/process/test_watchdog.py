@@ -9,33 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from city.declare import new_key, public_pem
 from kiosk.clock import Now, S
-from kiosk.config import load
-from kiosk.daemon import Daemon, Parts
+from kiosk.daemon import Daemon
 from kiosk.messages import Frame
-from kiosk.supervisor import LATE_AFTER_NS, ServiceNotifier
+from kiosk.supervisor import LATE_AFTER_NS
 from kiosk.testing.clock import ManualClock
-from kiosk.testing.lines import RecordingLines
-from tests.builders import REPOSITORY
+from tests.doors import Door
 from tests.waiting import until
-
-CONFIG = """
-rules_file = "{rules}"
-[trust]
-declaration_keys = ["declaration.pem"]
-subject_key_file = "subject.key"
-[lines]
-pin_factory = "mock"
-[outbox]
-path = "outbox.sqlite3"
-[uplink]
-port = 1
-tls = false
-[screen]
-port = 0
-"""
-
 
 MANY_READS = 60
 """Of the clock: every turn of the core reads it three times or so, and the other threads twice a second."""
@@ -108,21 +88,8 @@ def systemd(tmp_path: Path) -> Iterator[Systemd]:
 
 def test_a_hung_camera_starves_the_watchdog_and_says_so(tmp_path: Path, systemd: Systemd) -> None:
     """READY, WATCHDOG, then nothing once the camera has made no progress for ten seconds; STOPPING at the end."""
-    (tmp_path / "declaration.pem").write_bytes(public_pem(new_key()))
-    (tmp_path / "subject.key").write_bytes(bytes(32))
-    config = tmp_path / "kiosk.toml"
-    config.write_text(CONFIG.format(rules=REPOSITORY / "config" / "rules.toml"), encoding="utf-8")
-    clock, camera, loaded = CountingClock(), HungCamera(), load(config)
-    lines = RecordingLines(frozenset(loaded.settings.lines.gpios()))
-    daemon = Daemon(
-        Parts(
-            loaded=loaded,
-            clock=clock,
-            open_camera=lambda: camera,
-            lines=lines,
-            notifier=ServiceNotifier(systemd.address),
-        )
-    )
+    clock, camera = CountingClock(), HungCamera()
+    daemon = Door(tmp_path, clock, camera, systemd.address).daemon
     core = threading.Thread(target=daemon.run)
     core.start()
     until(lambda: "WATCHDOG=1" in systemd.listen())

@@ -1,0 +1,63 @@
+"""A daemon in this process, all of it real but its camera, its lines and, where a test wants it, its time."""
+
+from pathlib import Path
+
+from city.declare import load_key, new_key, public_pem
+from kiosk.camera import FrameSource
+from kiosk.clock import Clock
+from kiosk.config import Loaded, load
+from kiosk.daemon import Daemon, Parts
+from kiosk.supervisor import ServiceNotifier
+from kiosk.testing.lines import RecordingLines
+from tests.builders import REPOSITORY
+
+SUBJECT_KEY = bytes(32)
+
+CONFIG = """
+rules_file = "{rules}"
+[trust]
+declaration_keys = ["declaration.pem"]
+subject_key_file = "subject.key"
+[lines]
+pin_factory = "mock"
+[outbox]
+path = "outbox.sqlite3"
+[uplink]
+port = 1
+tls = false
+[screen]
+port = 0
+[clock]
+trust = "always"
+"""
+
+
+class Door:
+    """One door in a folder of its own; nobody answers at its broker's port.
+
+    Args:
+        folder: where its files go.
+        clock: its time.
+        camera: what stands in for the camera.
+        notify: the address of a service manager's socket.
+    """
+
+    def __init__(self, folder: Path, clock: Clock, camera: FrameSource, notify: str = "") -> None:
+        private = new_key()
+        self.issuer = load_key(private)
+        (folder / "declaration.pem").write_bytes(public_pem(private))
+        (folder / "subject.key").write_bytes(SUBJECT_KEY)
+        config = folder / "kiosk.toml"
+        config.write_text(CONFIG.format(rules=REPOSITORY / "config" / "rules.toml"), encoding="utf-8")
+        self.outbox = folder / "outbox.sqlite3"
+        self.loaded: Loaded = load(config)
+        self.lines = RecordingLines(frozenset(self.loaded.settings.lines.gpios()))
+        self.daemon = Daemon(
+            Parts(
+                loaded=self.loaded,
+                clock=clock,
+                open_camera=lambda: camera,
+                lines=self.lines,
+                notifier=ServiceNotifier(notify),
+            )
+        )
