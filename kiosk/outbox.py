@@ -31,6 +31,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ledger (name TEXT NOT NULL, device TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS events (sequence INTEGER PRIMARY KEY, kind TEXT NOT NULL, payload BLOB NOT NULL,
                                    acknowledged INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX IF NOT EXISTS alerts ON events (sequence) WHERE kind = 'alert';
 """
 
 
@@ -141,10 +142,17 @@ class Outbox:
         Raises:
             OutboxFault: the file cannot be read.
         """
+        return self._rows("", sequence, limit)
+
+    def alerts_after(self, sequence: int, limit: int) -> list[Row]:
+        """As `after`, alerts only: they have a lane of their own, before whatever history waits."""
+        return self._rows(" AND kind = 'alert'", sequence, limit)
+
+    def _rows(self, lane: str, sequence: int, limit: int) -> list[Row]:
         try:
             rows = self._reader.execute(
-                "SELECT sequence, kind, payload FROM events"
-                " WHERE sequence > ? AND sequence <= ? AND NOT acknowledged ORDER BY sequence LIMIT ?",
+                "SELECT sequence, kind, payload FROM events"  # noqa: S608 - the lane is one of two literals above
+                f" WHERE sequence > ? AND sequence <= ? AND NOT acknowledged{lane} ORDER BY sequence LIMIT ?",
                 (sequence, self._released, limit),
             ).fetchall()
         except sqlite3.Error as error:

@@ -58,6 +58,9 @@ class Source(Protocol):
     def after(self, sequence: int, limit: int) -> list[Row]:
         """Read the oldest rows above a sequence."""
 
+    def alerts_after(self, sequence: int, limit: int) -> list[Row]:
+        """As `after`, alerts only."""
+
     def acknowledge(self, ledger: str, sequences: Iterable[int]) -> None:
         """Let rows go."""
 
@@ -122,7 +125,7 @@ class Uplink:
         self._told: LinkStatus | None = None
         self._failures = 0
         self._in_flight: dict[int, int] = {}
-        self._cursor = 0
+        self._cursor = self._alert_cursor = 0
         self._ending = ""
 
     def nudge(self) -> None:
@@ -157,7 +160,7 @@ class Uplink:
 
     def _live_one_connection(self, stamp: Callable[[], None]) -> None:
         self._in_flight.clear()
-        self._cursor = 0
+        self._cursor = self._alert_cursor = 0
         self._ending = ""
         client = self._client()
         try:
@@ -201,11 +204,20 @@ class Uplink:
         client.publish(wire.state_topic(self._device), birth.model_dump_json(), qos=1, retain=True)
 
     def _publish_next(self, client: mqtt.Client) -> None:
+        """Fill the window: alerts first, then the rest in order of sequence."""
+        room = WINDOW - len(self._in_flight)
+        for row in self._outbox.alerts_after(self._alert_cursor, room) if room > 0 else ():
+            self._publish(client, row)
+            self._alert_cursor = row.sequence
         room = WINDOW - len(self._in_flight)
         for row in self._outbox.after(self._cursor, room) if room > 0 else ():
-            client.publish(wire.event_topic(self._device, row.kind), row.payload, qos=1)
-            self._in_flight[row.sequence] = self._clock.now().monotonic_ns
             self._cursor = row.sequence
+            if row.kind != "alert" or row.sequence > self._alert_cursor:
+                self._publish(client, row)
+
+    def _publish(self, client: mqtt.Client, row: Row) -> None:
+        client.publish(wire.event_topic(self._device, row.kind), row.payload, qos=1)
+        self._in_flight[row.sequence] = self._clock.now().monotonic_ns
 
     def _turn(self, client: mqtt.Client, timeout_s: float) -> None:
         """Move bytes for one round: until something comes, somebody nudges, or the time is over."""

@@ -17,7 +17,7 @@ import pytest
 from kiosk import wire
 from kiosk.clock import Clock, Now, S, SystemClock
 from kiosk.errors import UplinkFault
-from kiosk.messages import Fault, LinkStatus
+from kiosk.messages import Alert, Direction, Fault, LinkStatus, Reason
 from kiosk.outbox import Outbox
 from kiosk.uplink import ACKNOWLEDGE_WITHIN_S, WINDOW, Broker, Uplink, tls_context
 from tests.certificates import Authority
@@ -53,6 +53,16 @@ class Soon(Random):
     def uniform(self, a: float, b: float) -> float:
         """See above."""
         return min(a + 0.05, b)
+
+
+def happened(number: int) -> Fault:
+    """An event that tells its number."""
+    return Fault(at=AT, utc_trusted=True, stage="camera", recovered=False, detail=f"event {number}")
+
+
+ALERT = Alert(
+    at=AT, utc_trusted=True, direction=Direction.ENTRY, reasons=(Reason.AT_RISK_CONTACT,), scheme=None, subject=None
+)
 
 
 class Kiosk:
@@ -94,8 +104,7 @@ class Kiosk:
     def happen(self, count: int) -> None:
         """Store events that tell their number."""
         for number in range(self._count + 1, self._count + count + 1):
-            fault = Fault(at=AT, utc_trusted=True, stage="camera", recovered=False, detail=f"event {number}")
-            assert self.outbox.append([fault]).wait(10.0)
+            assert self.outbox.append([happened(number)]).wait(10.0)
         self._count += count
 
     def close_within(self, seconds: float) -> None:
@@ -188,6 +197,28 @@ def test_events_are_published_in_order_and_at_most_a_window_of_them_unacknowledg
     until(lambda: kiosk.outbox.waiting == 0)
     assert (city.events(), kiosk.troubles) == (list(range(1, 41)), [])
     until(lambda: kiosk.statuses[-1] == LinkStatus(online=True, waiting=0))
+
+
+def test_an_alert_does_not_wait_for_the_history_before_it(
+    broker: Mosquitto, tmp_path: Path, start: Start, listen: Callable[..., City]
+) -> None:
+    """After days without a broker alerts come first, each once; the rest follows in its order."""
+    days = Outbox(tmp_path / "outbox.sqlite3", ORIGIN, on_health=lambda _: None, on_change=lambda: None)
+    days.append([happened(number) for number in range(1, 41)])
+    days.append([ALERT, happened(42), happened(43), ALERT])
+    days.close()
+    days.write(lambda: None)
+    city = listen(broker.port)
+    kiosk = start(broker.port)
+
+    def all_heard() -> bool:
+        if heard := city.events():
+            city.acknowledge(kiosk.outbox.ledger, *heard)
+        return len(heard) >= 44
+
+    until(all_heard)
+    until(lambda: kiosk.outbox.waiting == 0)
+    assert city.events() == [41, 44, *range(1, 41), 42, 43]
 
 
 def test_birth_and_will_are_retained_and_a_polite_end_publishes_the_will(
