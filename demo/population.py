@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import base45
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from city.declare import declaration_payload
@@ -48,7 +49,7 @@ def _denied(reason: Reason, scheme: Scheme | None = None, *, alert: bool = False
     return Expected(decision=Decision.DENIED, reason=reason, scheme=scheme, alert=alert)
 
 
-def _held(reason: Reason, scheme: Scheme) -> Expected:
+def _held(reason: Reason, scheme: Scheme | None = None) -> Expected:
     return Expected(decision=Decision.HELD, reason=reason, scheme=scheme)
 
 
@@ -87,8 +88,11 @@ class Population:
             "unknown issuer": (self._unknown_issuer, 1),
             "ID card": (self._id_card, 3),
             "personal QR": (self._personal_qr, 2),
+            "insurance card": (self._insurance_card, 2),
             "broken ID card": (self._broken_card, 1),
             "unknown code": (self._unknown, 2),
+            "place code": (self._place, 1),
+            "vaccine certificate": (self._certificate, 1),
             "nonsense": (self._nonsense, 1),
             "a command": (self._command, 1),
             "two healthy": (self._two_healthy, 2),
@@ -171,6 +175,16 @@ class Population:
         text = f"******{self._serial:06d}|TRAN THI MAU|1990-**-**|0|1629{self._serial:014d}|<2<<"
         return [(text.encode(), _held(Reason.NO_DECLARATION, Scheme.VN1405))]
 
+    def _insurance_card(self) -> Codes:
+        self._serial += 1
+        name, address = ("Phạm Thị Mẫu".encode().hex(), "Hải Châu, Đà Nẵng".encode().hex())
+        number = f"4821{self._serial:06d}"
+        text = (
+            f"DN448{number}|{name}|01/01/1990|2|{address}|48 - 001|01/01/2021|31/12/2021|15/12/2020|48{number}|-|4"
+            "|01/01/2025|0123456789abcdef-7102|$"
+        )
+        return [(text.encode(), _held(Reason.NO_DECLARATION, Scheme.BHYT))]
+
     def _broken_card(self) -> Codes:
         text = f"{self._number()}||Nguyễn Văn Mẫu|31021990|Nam|Hải Châu, Đà Nẵng|15042021"
         return [(text.encode(), _denied(Reason.MALFORMED, Scheme.CCCD))]
@@ -178,6 +192,14 @@ class Population:
     def _unknown(self) -> Codes:
         text = f"https://example.vn/menu?table={self._random.randrange(100)}"
         return [(text.encode(), _denied(Reason.UNKNOWN_FORMAT))]
+
+    def _place(self) -> Codes:
+        text = f"https://qr.tokhaiyte.vn/{self._random.randrange(10**8):08d}"
+        return [(text.encode(), _denied(Reason.PLACE_CODE))]
+
+    def _certificate(self) -> Codes:
+        code = b"HC1:" + base45.b45encode(self._random.randbytes(240))  # as long as a real one; no signature in it
+        return [(code, _held(Reason.UNSUPPORTED_CERTIFICATE))]
 
     def _nonsense(self) -> Codes:
         return [(self._random.randbytes(60), _denied(Reason.UNKNOWN_FORMAT))]

@@ -171,6 +171,8 @@ _NEVER_GRANTED = frozenset(
         Reason.SIGNATURE_INVALID,
         Reason.ISSUER_UNKNOWN,
         Reason.MALFORMED,
+        Reason.UNSUPPORTED_CERTIFICATE,
+        Reason.PLACE_CODE,
         Reason.UNKNOWN_FORMAT,
         Reason.RECORD_UNAVAILABLE,
         Reason.LEFT_BEFORE_VERDICT,

@@ -28,6 +28,7 @@ class Scheme(StrEnum):
     DECLARATION = "declaration"
     VN1405 = "vn1405"
     CCCD = "cccd"
+    BHYT = "bhyt"
 
 
 class Decision(StrEnum):
@@ -48,6 +49,7 @@ class Reason(StrEnum):
     DECLARATION_EXPIRED = "declaration_expired"
     DECLARATION_NOT_YET_VALID = "declaration_not_yet_valid"
     NO_DECLARATION = "no_declaration"
+    UNSUPPORTED_CERTIFICATE = "unsupported_certificate"
     ALREADY_PRESENTED = "already_presented"
     LEFT_BEFORE_VERDICT = "left_before_verdict"
     CLOCK_UNTRUSTED = "clock_untrusted"
@@ -55,6 +57,7 @@ class Reason(StrEnum):
     SIGNATURE_INVALID = "signature_invalid"
     ISSUER_UNKNOWN = "issuer_unknown"
     MALFORMED = "malformed"
+    PLACE_CODE = "place_code"
     UNKNOWN_FORMAT = "unknown_format"
 
 

@@ -8,7 +8,7 @@ is for `kiosk.risk`. Called by `kiosk.gate` once for each presentation.
 import unicodedata
 from collections.abc import Callable
 
-from kiosk.credentials import cccd, declaration, vn1405
+from kiosk.credentials import bhyt, cccd, declaration, foreign, place, vn1405
 from kiosk.credentials.keyring import Keyring
 from kiosk.credentials.subject import initials_of, subject_of
 from kiosk.messages import Credential, Reason, Refusal
@@ -22,8 +22,11 @@ ENDS = " \ufeff" + "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
 
 FORMATS: tuple[tuple[Callable[[str], bool], Callable[[str, Keyring], Credential | Refusal]], ...] = (
     (declaration.looks_like, declaration.parse),
+    (foreign.looks_like, foreign.parse),
+    (place.looks_like, place.parse),
     (vn1405.looks_like, vn1405.parse),
     (cccd.looks_like, cccd.parse),
+    (bhyt.looks_like, bhyt.parse),
 )
 """Shape test and parser, in order: the first shape that fits decides."""
 
@@ -38,10 +41,14 @@ def read(payload: bytes, keyring: Keyring) -> Credential | Refusal:
 
 
 def _text(payload: bytes) -> str:
-    """Give the text in NFC, so that every spelling of a name is one; empty where it is not UTF-8 or too long."""
+    """Give the text in NFC, so that every spelling of a name is one; empty where it is not UTF-8 or too long.
+
+    A health-insurance card alone may be ISO 8859-1, the QR standard's default: some have their guardian in it.
+    """
     if len(payload) > MAX_PAYLOAD_BYTES:
         return ""
     try:
         return unicodedata.normalize("NFC", payload.decode("utf-8")).strip(ENDS)
     except UnicodeDecodeError:
-        return ""
+        text = payload.decode("iso-8859-1").strip(ENDS)
+        return text if bhyt.looks_like(text) else ""

@@ -26,7 +26,8 @@ def subject_of(kind: str, number: str, key: bytes) -> str:
     """Give the pseudonym of an identifier: 32 hex digits of HMAC-SHA256.
 
     Keyed, because a plain hash of 12 digits is undone by trying them all. `kind` is the namespace: `id` for the
-    number of an identity card, `qid` for the national QR platform's. Case and spaces in `number` do not count.
+    number of an identity card, `qid` for the national QR platform's, `bhyt` for social insurance. Case and spaces in
+    `number` do not count.
     """
     normalised = "".join(number.split()).upper()
     return hmac.new(key, f"{kind}:{normalised}".encode(), hashlib.sha256).hexdigest()[:SUBJECT_DIGITS]

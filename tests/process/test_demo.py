@@ -12,9 +12,12 @@ import jsonschema
 import pytest
 
 ROOT = Path(__file__).parents[2]
-VISITORS = 9
-"""Every kind from healthy to the national personal QR once: those hold names and numbers."""
-MADE_UP_DATA = ("Nguy", "Văn", "TRAN", "THI", "MAU", "048090", "1629", "Hòa Cường", "01011990")
+VISITORS = 10
+"""Every kind from healthy to the health-insurance card once: those hold names and numbers."""
+MADE_UP_DATA = (
+    *("Nguy", "Văn", "TRAN", "THI", "MAU", "048090", "1629", "Hòa Cường", "01011990"),
+    *("Phạm", "Phạm".encode().hex(), "DN448", "4821000", "01/01/1990", "Đà Nẵng".encode().hex()),
+)
 """Pieces of the names and numbers in demo/population.py."""
 THE_VISITORS_THEMSELVES = {"showings.json", "journal.jsonl"}
 """What they hold up, written by the demo; a journal with live people is refused."""

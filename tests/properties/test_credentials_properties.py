@@ -29,6 +29,7 @@ NAMES = st.lists(WORDS, min_size=1, max_size=5).map(" ".join)
 BIRTHS = st.dates(date(1900, 1, 1), date(2020, 12, 31))
 SERIALS = st.integers(0, 999_999).map("{:06}".format)
 PROVINCES = st.integers(1, 999).map("{:03}".format)
+NAMES_IN_HEX = "HẢI CHÂU".encode().hex()
 NOT_DIGITS = st.sampled_from(
     ["", "\u0661" * 12, "-48090000001", "O48090000001", "48090000001", "0480900000010", "\u00b2" * 12]
 )
@@ -57,6 +58,31 @@ def _nationals(draw: st.DrawFn) -> list[str]:
     born = draw(st.sampled_from([f"{birth:%Y-%m-%d}", f"{birth:%Y}-**-**"]))
     qid = draw(st.integers(10**17, 10**18 - 1).map(str))
     return [number, draw(NAMES), born, draw(st.sampled_from("01")), qid, f"<{1 if male else 2}<DN4010000000001"]
+
+
+@st.composite
+def _insured(draw: st.DrawFn) -> list[str]:
+    days = st.dates(date(1900, 1, 1), date(2099, 12, 31)).map("{:%d/%m/%Y}".format)
+    number = draw(st.integers(0, 10**10 - 1).map("{:010}".format))
+    name = draw(NAMES).encode().hex()
+    return [
+        draw(st.sampled_from(["", "DN448", "TE125"])) + number,
+        draw(st.sampled_from([name, name.upper(), name[1:], "8888", ""])),
+        draw(days | st.integers(1900, 2099).map(str)),
+        draw(st.sampled_from("12")),
+        draw(st.sampled_from(["-", NAMES_IN_HEX])),
+        draw(st.sampled_from(["48 - 001", "-"])),
+        draw(days),
+        draw(days | st.just("-")),
+        draw(days),
+        f"48{number}",
+        draw(st.just("-") | NAMES),
+        "4",
+        draw(days | days.map(" {}".format)),
+        "0123456789abcdef-7102",
+        *draw(st.sampled_from([[], ["4", NAMES_IN_HEX]])),
+        "$",
+    ]
 
 
 Break = Callable[[st.DrawFn, str], str]
@@ -102,6 +128,22 @@ NATIONAL_BREAKS: list[tuple[int, Break]] = [
     (5, _one_of(st.sampled_from(["<3", "<male<", "162900000000000001<12<DN4010000000001"]))),
 ]
 
+NO_DAYS = _one_of(
+    st.sampled_from(["00/00/2000", "31/02/2000", "1/1/2000", "2000-01-01", "01/01/1800", "\u0661\u0661/01/2000"])
+)
+INSURED_BREAKS: list[tuple[int, Break]] = [
+    (0, _one_of(st.sampled_from(["", "DN448", "DN648123456789", "dn4481234567890", "DN401AA31900313", "\u0661" * 10]))),
+    (2, NO_DAYS),
+    (2, _one_of(st.sampled_from(["", "-", "99", "1899", "19900"]))),
+    (3, _one_of(st.sampled_from(["", "0", "3", "12", "Nam"]))),
+    (5, _one_of(st.sampled_from(["48", "48-01", "48_001", "ABCDEFGH"]))),
+    *((index, NO_DAYS) for index in (6, 7, 8, 12)),
+    (9, _one_of(st.sampled_from(["12345", "ABCDEFGH", "1" * 21]))),
+    (11, _one_of(st.sampled_from(["444", "$", "k1"]))),
+    (13, _one_of(st.sampled_from(["", "-", "0123456789abcdef", "GHIJKLMN-7102", "0123456789abcdef-"]))),
+    (-1, _one_of(st.sampled_from(["", "$$", "S", "-"]))),
+]
+
 
 @st.composite
 def _broken(draw: st.DrawFn, good: st.SearchStrategy[list[str]], breaks: list[tuple[int, Break]]) -> list[str]:
@@ -120,11 +162,16 @@ def _leaks(refusal: Refusal, fields: list[str]) -> list[str]:
     return sorted(piece for piece in pieces if piece in refusal.detail)
 
 
-PIPES = st.lists(st.text("0123456789*-<ABC Nữam", max_size=14), min_size=5, max_size=12).map("|".join)
+PIPES = st.lists(st.text("0123456789*-<ABC Nữam/$", max_size=14), min_size=5, max_size=18).map("|".join)
+PREFIXED = st.builds(
+    bytes.__add__,
+    st.sampled_from([b"HC1:", b"shc:/", b"NZCOVIDTRACER:", b"https://qr.tokhaiyte.vn", b"0123456789|" + b"|" * 13]),
+    st.binary(max_size=100),
+)
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.binary(max_size=400) | PIPES.map(str.encode) | st.text(max_size=200).map(str.encode))
+@given(st.binary(max_size=400) | PREFIXED | PIPES.map(str.encode) | st.text(max_size=200).map(str.encode))
 @example(b"")
 @example(b"\xff" * 2953)
 def test_any_bytes_give_a_credential_or_a_refusal(payload: bytes) -> None:
@@ -236,8 +283,33 @@ def test_every_consistent_national_code_is_read(fields: list[str]) -> None:
     )
 
 
+@settings(max_examples=50, deadline=None)
+@given(_insured())
+def test_every_insurance_card_is_read_by_its_last_ten_digits(fields: list[str]) -> None:
+    """A card gives the social-insurance number's subject; a name that is not hex of UTF-8 gives no initials."""
+    try:
+        name = bytes.fromhex(fields[1]).decode()
+    except ValueError:
+        name = ""
+    assert _read(fields) == Credential(
+        scheme=Scheme.BHYT, subject=subject_of("bhyt", fields[0][-10:], SUBJECT_KEY), initials=initials_of(name)
+    )
+
+
 @settings(max_examples=100, deadline=None)
-@given(_broken(_cards(), CARD_BREAKS) | _broken(_nationals(), NATIONAL_BREAKS))
+@given(st.sampled_from(["HC1:", "HC2:", "shc:/", "NZCOVIDTRACER:", "https://e.coronawarn.app?v=1#"]), NAMES)
+def test_what_is_only_recognised_is_refused_without_telling_its_content(prefix: str, content: str) -> None:
+    """Of a certificate or a place's code nothing is opened, and the refusal quotes no part of it."""
+    result = read(f"{prefix}{content}".encode(), KEYRING)
+    assert isinstance(result, Refusal)
+    assert result.reason in (Reason.UNSUPPORTED_CERTIFICATE, Reason.PLACE_CODE)
+    assert _leaks(result, [content, prefix]) == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    _broken(_cards(), CARD_BREAKS) | _broken(_nationals(), NATIONAL_BREAKS) | _broken(_insured(), INSURED_BREAKS),
+)
 def test_one_broken_field_is_refused_without_telling_its_content(fields: list[str]) -> None:
     """A code with any one field broken is refused, and the refusal quotes no part of any field."""
     result = _read(fields)

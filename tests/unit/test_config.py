@@ -197,6 +197,18 @@ def test_rules_that_would_grant_what_cannot_be_trusted_are_refused(folder: Path)
     ]
 
 
+@pytest.mark.parametrize("reason", ["unsupported_certificate", "place_code"])
+def test_rules_that_would_grant_what_names_nobody_are_refused(folder: Path, reason: str) -> None:
+    """A certificate that nobody has opened, or a poster, lets nobody in."""
+    rules = (folder / "rules.toml").read_text(encoding="utf-8")
+    start = rules.index("decision", rules.index(f"[reasons.{reason}]"))
+    line = rules[start : rules.index("\n", start)]
+    row = rules[rules.index(f"[reasons.{reason}]") : start] + line
+    assert rules_with(folder, row, row.replace(line, 'decision = "granted"')) == [
+        f'reasons."{reason}": must not be "granted"; use "held" or "denied"'
+    ]
+
+
 def test_a_missing_reason_and_a_wrong_word_are_named(folder: Path) -> None:
     """Unknown reasons, decisions and keys are all told."""
     assert rules_with(folder, "[reasons.no_declaration]", "[reasons.no_declarations]")[0].startswith(
