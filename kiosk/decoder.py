@@ -3,32 +3,44 @@
 Decides which engine looks at which part of a frame, and how often. Refuses to know what a payload means, what was
 read in earlier frames, and what time it is. Called by the daemon's reader thread, one `Decoder` for each.
 
-zxing-cpp looks at every frame. Only where it found a code that it could not read, or every thirtieth frame in which it
-found none, do the others look (docs/decisions/0005-engines.md). An engine is `(luma) -> [(payload, quad), ...]`;
-every one gives the bytes that were encoded, never text that passed through a guess of the character set.
+zxing-cpp looks at every frame. Where it found a code that it could not read, it looks at the sharpened crop too, and
+one more rung at the crop: pyzbar and the repairs in turn. Where it found none, but somebody seems to be there, one of
+the same looks at every third whole frame; else, at every thirtieth, pyzbar or OpenCV. So no frame pays for more than
+one slow rung. docs/decisions/0005-engines.md has order, gains and times.
+
+An engine is `(luma) -> [(payload, quad), ...]`; every one gives the bytes that were encoded, never text that passed
+through a guess of the character set. A repair is `(luma) -> luma`, and zxing-cpp reads what it gives.
 """
 
 import ctypes
 import weakref
 from collections.abc import Callable
-from itertools import islice
+from itertools import cycle, islice
 
 import cv2
 import numpy as np
 import zxingcpp
 from numpy.typing import NDArray
 
+from kiosk.clock import S
 from kiosk.errors import KioskError
 from kiosk.messages import Frame, Quad, Sighting
 
 Luma = NDArray[np.uint8]
 Read = tuple[bytes, Quad]
 Engine = Callable[[Luma], list[Read]]
+Repair = Callable[[Luma], Luma]
+Rung = tuple[str, Engine]
 
 MOST_SIGHTINGS = 8
 """Of one frame: two people can hold up two codes; a wall of codes is an attack on the time of the judge."""
 BLANK_FRAMES_PER_SEARCH = 30
 """About once a second at 30 fps: a whole-frame search costs about ten times what zxing-cpp costs."""
+FRAMES_PER_WIDE_LOOK = 3
+"""While somebody is there without a code that can be read: two frames in three stay quick, for a code may come into
+focus in any of them. A wide look at every frame doubled the time from first readable frame to relay in the demo."""
+SEARCH_NS = S
+"""After a code was last read or found, frames without one are searched for so long: it is held badly, not gone."""
 MARGIN_PER_SIDE = 3
 """A crop reaches a third of the code's size beyond it: a quiet zone, and a corner that was placed badly."""
 
@@ -64,12 +76,41 @@ def read_zxing(luma: Luma) -> list[Read]:
     return locate_zxing(luma)[0]
 
 
-def read_zxing_sharpened(luma: Luma) -> list[Read]:
-    """zxing-cpp on the picture doubled and sharpened, which undoes defocus; for crops, at fifteen times the price."""
+def _sharper(luma: Luma, sigma: float, amount: float) -> Luma:
+    """Doubled, then the difference to its blurred self added so many times."""
     doubled = cv2.resize(luma, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
-    sharp = cv2.addWeighted(doubled, 2.5, cv2.GaussianBlur(doubled, (0, 0), 3), -1.5, 0)
-    reads = read_zxing(np.asarray(sharp, dtype=np.uint8))
-    return [(payload, _quad([(x / 2, y / 2) for x, y in quad])) for payload, quad in reads]
+    sharp = cv2.addWeighted(doubled, 1 + amount, cv2.GaussianBlur(doubled, (0, 0), sigma), -amount, 0)
+    return np.asarray(sharp, dtype=np.uint8)
+
+
+def sharpened(luma: Luma) -> Luma:
+    """Undoes slight defocus without raising noise much."""
+    return _sharper(luma, 3, 1.5)
+
+
+def deblurred(luma: Luma) -> Luma:
+    """Undoes defocus up to 0.6 modules, and shows modules of 1.5 pixels."""
+    return _sharper(luma, 4, 6)
+
+
+def spread(luma: Luma) -> Luma:
+    """Grey levels spread over the whole range, once single noisy pixels are gone: for darkness and for haze."""
+    return np.asarray(cv2.normalize(cv2.medianBlur(luma, 3), np.empty_like(luma), 0, 255, cv2.NORM_MINMAX), np.uint8)
+
+
+REPAIRS: tuple[Repair, ...] = (spread, deblurred)
+"""In the order of their turns, on crops and on whole frames."""
+
+
+def repaired(repair: Repair) -> Engine:
+    """Give the engine that is zxing-cpp on the repaired picture."""
+
+    def read(luma: Luma) -> list[Read]:
+        picture = repair(luma)
+        shrink = luma.shape[1] / picture.shape[1]
+        return [(payload, _quad([(x * shrink, y * shrink) for x, y in quad])) for payload, quad in read_zxing(picture)]
+
+    return read
 
 
 class ReadPyzbar:
@@ -181,17 +222,55 @@ def _moved(quad: Quad, by: tuple[int, int]) -> Quad:
     return _quad([(x + by[0], y + by[1]) for x, y in quad])
 
 
+class Stir:
+    """Tells whether a frame differs from what the door has looked like lately.
+
+    In a thumbnail, so that noise averages out; against a slow average, so that somebody who stands still stays seen
+    for some seconds. Wrong answers cost time only.
+    """
+
+    _SIZE = 80, 45
+    _ROW_STEP = 4
+    """A quarter of the rows averages the noise well enough, in a quarter of the time."""
+    _LEARNED_PER_FRAME = 0.01
+    _LEAST_GREY = 2.0
+    _LEAST_SHARE = 0.04
+    """Of the brightness there: lamps flicker by a few percent."""
+    _LEAST_CELLS = 12
+    """A code of 60 pixels a side in 1280x720."""
+
+    def __init__(self) -> None:
+        self._usual: NDArray[np.float32] | None = None
+
+    def __call__(self, luma: Luma) -> bool:
+        """Compare, then learn."""
+        now = cv2.resize(luma[:: self._ROW_STEP], self._SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
+        if self._usual is None:
+            self._usual = now
+        differs = np.abs(now - self._usual) > self._LEAST_GREY + self._LEAST_SHARE * self._usual
+        self._usual += self._LEARNED_PER_FRAME * (now - self._usual)
+        return int(np.count_nonzero(differs)) >= self._LEAST_CELLS
+
+
 class Decoder:
-    """Reads frames. It keeps only whose turn it is, so one belongs to one thread.
+    """Reads frames. It keeps whose turn it is and how the door usually looks, so one belongs to one thread.
 
     Raises:
         KioskError: an engine is not installed.
     """
 
     def __init__(self) -> None:
-        self._complements: tuple[tuple[str, Engine], ...] = (("pyzbar", ReadPyzbar()), ("opencv", ReadOpencv()))
-        self._located = 0
+        pyzbar: Rung = ("pyzbar", ReadPyzbar())
+        opencv: Rung = ("opencv", ReadOpencv())
+        repairs: list[Rung] = [(f"zxing-cpp {repair.__name__}", repaired(repair)) for repair in REPAIRS]
+        self._sharpened = repaired(sharpened)
+        self._closer = cycle((pyzbar, *repairs))
+        self._wider = cycle((*repairs, pyzbar))
+        self._idle = cycle((pyzbar, opencv))
         self._blank = 0
+        self._sought = 0
+        self._search_until_ns = 0
+        self._stir = Stir()
 
     def read(self, frame: Frame) -> tuple[Sighting, ...]:
         """All codes of the frame, each payload once. Never raises, whatever the picture."""
@@ -199,30 +278,37 @@ class Decoder:
             return ()
         reads, places = locate_zxing(frame.luma)
         engine = "zxing-cpp"
+        if reads or places:
+            self._search_until_ns = frame.captured_ns + SEARCH_NS
         if not reads and places:
             engine, reads = self._look_closer(frame.luma, places[0])
         elif not reads:
-            engine, reads = self._search(frame.luma)
+            engine, reads = self._search(frame)
         return _sightings(frame, engine, reads)
 
     def _look_closer(self, luma: Luma, place: Quad) -> tuple[str, list[Read]]:
-        """A code is there. It stays for many frames, so the slow engines take turns and each frame pays for one."""
+        """A code is there. It stays for many frames, so the slow rungs take turns and each frame pays for one."""
         crop, corner = _crop(luma, place)
-        engine, reads = "zxing-cpp", read_zxing_sharpened(crop)
+        engine, reads = "zxing-cpp", self._sharpened(crop)
         if not reads:
-            engine, complement = self._complements[self._located % len(self._complements)]
-            self._located += 1
-            reads = complement(crop)
+            engine, look = next(self._closer)
+            reads = look(crop)
         return engine, [(payload, _moved(quad, corner)) for payload, quad in reads]
 
-    def _search(self, luma: Luma) -> tuple[str, list[Read]]:
-        """No code was found, as at an idle door; but zxing-cpp finds none that lacks its quiet zone."""
+    def _search(self, frame: Frame) -> tuple[str, list[Read]]:
+        """No code was found: zxing-cpp finds none that is too small, blurred or dark, or lacks its quiet zone."""
+        stirred = self._stir(frame.luma)
         self._blank += 1
-        turn, remainder = divmod(self._blank, BLANK_FRAMES_PER_SEARCH)
-        if remainder:
+        if stirred or frame.captured_ns < self._search_until_ns:
+            self._sought += 1
+            if self._sought % FRAMES_PER_WIDE_LOOK:
+                return "", []
+            engine, look = next(self._wider)
+        elif self._blank % BLANK_FRAMES_PER_SEARCH == 0:
+            engine, look = next(self._idle)
+        else:
             return "", []
-        engine, complement = self._complements[(turn - 1) % len(self._complements)]
-        return engine, complement(luma)
+        return engine, look(frame.luma)
 
 
 def _sightings(frame: Frame, engine: str, reads: list[Read]) -> tuple[Sighting, ...]:
