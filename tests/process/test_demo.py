@@ -15,12 +15,12 @@ ROOT = Path(__file__).parents[2]
 VISITORS = 10
 """Every kind from healthy to the health-insurance card once: those hold names and numbers."""
 MADE_UP_DATA = (
-    *("Nguy", "Văn", "TRAN", "THI", "MAU", "048090", "1629", "Hòa Cường", "01011990"),
-    *("Phạm", "Phạm".encode().hex(), "DN448", "4821000", "01/01/1990", "Đà Nẵng".encode().hex()),
+    *("Nguyễn", "Văn Mẫu", "TRAN THI MAU", "04809000000", "16290000000", "Hòa Cường", "|01011990|"),
+    *("Phạm", "Phạm".encode().hex(), "DN4484821000", "482100000", "01/01/1990", "Đà Nẵng".encode().hex()),
 )
-"""Pieces of the names and numbers in demo/population.py."""
+"""Pieces of the names and numbers in demo/population.py, too long to stand in a time or a pseudonym by chance."""
 THE_VISITORS_THEMSELVES = {"showings.json", "journal.jsonl"}
-"""What they hold up, written by the demo; a journal with live people is refused."""
+"""What they hold up, written by the demo; a journal with live people is refused. They do hold the pieces."""
 
 
 def names_somebody(path: Path) -> bool:
