@@ -2,7 +2,7 @@
 
 Rules: a line it was not told of stays off; a relay goes on only for its own direction and on a grant no older than
 `GRANT_FRESH_NS`; entry and exit relays are never on together; a line rests between two pulses; nothing is on for
-longer than its limit. Off is always allowed. `gpio_alerts` asks before every change.
+longer than its limit since it was last asked for, and asking again never prolongs a relay. Off is always allowed. `gpio_alerts` asks before every change.
 """
 
 from collections.abc import Mapping
@@ -48,7 +48,8 @@ class Interlock:
     def objection_to_on(self, line: Line, now_ns: int, grant: Grant | None) -> str:
         """Say why `line` must not go on now; empty where it may, and then it counts as on."""
         objection = self._objection(line, now_ns, grant)
-        if not objection and line not in self._on_since:
+        renewed = line not in _DIRECTION_OF  # a light that the next verdict wants too; a relay's time is never renewed
+        if not objection and (renewed or line not in self._on_since):
             self._on_since[line] = now_ns
         return objection
 

@@ -294,6 +294,22 @@ def test_a_light_that_the_next_actuation_also_wants_stays_on_without_a_blink() -
     assert door.of(Line.GREEN) == [(0, True), (3500, False)]
 
 
+def test_a_light_that_every_verdict_wants_stays_on_past_its_limit_and_a_relay_never_does() -> None:
+    """A busy hour keeps green on and is no fault; a demo with photos found that it was one."""
+    door = Door()
+    for ms in range(0, 10_000, 2000):
+        door.run_to(ms)
+        door.play((0, Line.GREEN, True), (2500, Line.GREEN, False))
+    door.run_to(12_000)
+    assert (door.of(Line.GREEN), door.objections) == ([(0, True), (10_500, False)], [])
+    held = Door()
+    for ms in range(0, 900, 100):
+        held.run_to(ms)
+        held.play((0, Line.ENTRY_RELAY, True), grant=Direction.ENTRY)
+    limit_ms = PULSE_MS + RELAY_MARGIN_NS // MS
+    assert held.of(Line.ENTRY_RELAY)[:2] == [(0, True), (limit_ms, False)]
+
+
 @pytest.mark.parametrize(
     ("grant", "relay", "objection"),
     [
