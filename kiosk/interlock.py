@@ -2,7 +2,8 @@
 
 Rules: a line it was not told of stays off; a relay goes on only for its own direction and on a grant no older than
 `GRANT_FRESH_NS`; entry and exit relays are never on together; a line rests between two pulses; nothing is on for
-longer than its limit since it was last asked for, and asking again never prolongs a relay. Off is always allowed. `gpio_alerts` asks before every change.
+longer than its limit since it was last asked for, and asking again never prolongs a relay. Off is always allowed.
+`gpio_alerts` asks before every change.
 """
 
 from collections.abc import Mapping
