@@ -4,8 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.mosquitto import PROGRAM, Mosquitto
+
+# The everyday run says the same each time; exploring is a run of its own, and what it finds becomes a case:
+# `pytest tests/properties --hypothesis-profile=explore`.
+settings.register_profile("explore", derandomize=False, print_blob=True)
+settings.register_profile("everyday", derandomize=True, database=None)
+settings.load_profile("everyday")
 
 
 @pytest.fixture

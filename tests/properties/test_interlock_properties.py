@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from hypothesis import settings
@@ -21,9 +21,10 @@ GRANTS = st.none() | st.tuples(st.sampled_from(Direction), AGES_NS)
 
 @dataclass(frozen=True)
 class _Pulse:
-    """What really happened on a line; `off_ns` is None while it is on."""
+    """What really happened on a line; `limit_from_ns` is when its longest time began, `off_ns` None while it is on."""
 
     on_ns: int
+    limit_from_ns: int
     off_ns: int | None = None
 
 
@@ -53,19 +54,21 @@ class Door(RuleBasedStateMachine):
 
     @rule(line=st.sampled_from(Line), wanted=GRANTS)
     def wish_on(self, line: Line, wanted: tuple[Direction, int] | None) -> None:
-        """A line goes on exactly when every rule allows it; one that is on stays on."""
+        """A line goes on exactly when every rule allows it; a light that is on begins its time anew."""
         grant = Grant(direction=wanted[0], given_ns=self.now_ns - wanted[1]) if wanted else None
         allowed = self._is_on(line) or self._may_go_on(line, grant)
         assert (self.interlock.objection_to_on(line, self.now_ns, grant) == "") == allowed
         if allowed and not self._is_on(line):
-            self.pulses[line].append(_Pulse(on_ns=self.now_ns))
+            self.pulses[line].append(_Pulse(on_ns=self.now_ns, limit_from_ns=self.now_ns))
+        elif allowed and line not in RELAYS.values():
+            self.pulses[line][-1] = replace(self.pulses[line][-1], limit_from_ns=self.now_ns)
 
     @rule(line=st.sampled_from(Line))
     def put_off(self, line: Line) -> None:
         """Off is always allowed."""
         self.interlock.note_off(line, self.now_ns)
         if self._is_on(line):
-            self.pulses[line][-1] = _Pulse(on_ns=self.pulses[line][-1].on_ns, off_ns=self.now_ns)
+            self.pulses[line][-1] = replace(self.pulses[line][-1], off_ns=self.now_ns)
 
     @rule(step_ns=STEPS_NS)
     def pass_time(self, step_ns: int) -> None:
@@ -84,11 +87,12 @@ class Door(RuleBasedStateMachine):
 
     @invariant()
     def nothing_outlasts_its_limit(self) -> None:
-        """With overdue lines put off, no pulse is longer than its line's limit."""
+        """With overdue lines put off, none is on longer than its limit since it was last asked for, a relay at all."""
         for line, pulses in self.pulses.items():
             for pulse in pulses:
                 end_ns = self.now_ns if pulse.off_ns is None else pulse.off_ns
-                assert end_ns - pulse.on_ns <= LIMITS[line].longest_on_ns
+                since_ns = pulse.on_ns if line in RELAYS.values() else pulse.limit_from_ns
+                assert end_ns - since_ns <= LIMITS[line].longest_on_ns
 
     @invariant()
     def every_line_rests(self) -> None:
@@ -107,7 +111,9 @@ class Door(RuleBasedStateMachine):
     def the_guard_knows_what_is_on(self) -> None:
         """Its next limit is that of the lines that are really on."""
         ends = [
-            self.pulses[line][-1].on_ns + limit.longest_on_ns for line, limit in LIMITS.items() if self._is_on(line)
+            self.pulses[line][-1].limit_from_ns + limit.longest_on_ns
+            for line, limit in LIMITS.items()
+            if self._is_on(line)
         ]
         assert self.interlock.next_limit_ns() == min(ends, default=None)
 
