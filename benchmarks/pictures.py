@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from city.declare import qr
 from kiosk.camera import GREY, IMAGE_SUFFIXES, fitted, luma_of_file
-from kiosk.decoder import Luma
+from kiosk.engines import Luma
 from kiosk.testing.rendering import backdrop
 
 WIDTH, HEIGHT = 1280, 720

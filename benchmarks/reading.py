@@ -28,7 +28,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from kiosk.clock import S
-from kiosk.decoder import Decoder, Luma
+from kiosk.decoder import Decoder
+from kiosk.engines import Luma
 from kiosk.messages import Frame
 from kiosk.testing.visitors import render
 

@@ -1,7 +1,7 @@
 """Every value that crosses a stage: frozen, slotted, keyword-only. No behaviour beyond what a value knows of itself.
 
-Times ending in `_ns` are CLOCK_MONOTONIC; `at` is UTC. The way of one scan: `Frame` > `Sighting` > `Presentation` >
-`Credential` or `Refusal` > `Verdict` > `Actuation`, `Event` and `View`.
+Times ending in `_ns` are CLOCK_MONOTONIC; `at` is UTC. The way of one scan: `Frame` > `Sighting` or
+`Glimpse` > `Presentation` > `Credential` or `Refusal` > `Verdict` > `Actuation`, `Event` and `View`.
 """
 
 from dataclasses import dataclass
@@ -83,13 +83,25 @@ class Line(StrEnum):
 RELAYS = {Direction.ENTRY: Line.ENTRY_RELAY, Direction.EXIT: Line.EXIT_RELAY}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure:
+    """How long a frame gathers light, and how much the sensor amplifies it (1.0: not at all)."""
+
+    exposure_us: int
+    gain: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Frame:
-    """One image. `luma` is 8-bit grey, shape (height, width), read-only for whoever gets it."""
+    """One image. `luma` is 8-bit grey, shape (height, width), read-only for whoever gets it.
+
+    `exposure` is what it was taken with, where the camera tells.
+    """
 
     luma: NDArray[np.uint8]
     number: int
     captured_ns: int
+    exposure: Exposure | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +113,28 @@ class Sighting:
     frame_number: int
     captured_ns: int
     quad: Quad
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glimpse:
+    """A code that was found in a frame and not read, and what the frame says of why.
+
+    `module_px` is the mean side of a module; None where the version is unknown. `dark` and `light` are the grey levels
+    of its two kinds of module; `clipped` is the share of its pixels at the sensor's limit; `edge_px` is the width of an
+    edge between dark and light, so blur of any kind; `banding` is how much of the light level comes and goes from row
+    to row, 0 to 1. `tilt` is the angle between the code and the frame in degrees, 0 to 90.
+    """
+
+    captured_ns: int
+    quad: Quad
+    module_px: float | None
+    dark: int
+    light: int
+    clipped: float
+    edge_px: float
+    banding: float
+    tilt: float
+    exposure: Exposure | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

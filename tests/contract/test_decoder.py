@@ -10,17 +10,13 @@ import segno
 from numpy.typing import NDArray
 
 from kiosk.camera import IMAGE_SUFFIXES, fitted, luma_of_file
-from kiosk.decoder import (
-    BLANK_FRAMES_PER_SEARCH,
-    FRAMES_PER_WIDE_LOOK,
+from kiosk.decoder import BLANK_FRAMES_PER_SEARCH, FRAMES_PER_WIDE_LOOK, SEARCH_NS, Decoder, Stir
+from kiosk.engines import (
     REPAIRS,
-    SEARCH_NS,
-    Decoder,
     Engine,
     ReadOpencv,
     ReadPyzbar,
     Repair,
-    Stir,
     deblurred,
     locate_zxing,
     read_zxing,
