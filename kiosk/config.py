@@ -172,6 +172,7 @@ _NEVER_GRANTED = frozenset(
         Reason.ISSUER_UNKNOWN,
         Reason.MALFORMED,
         Reason.UNSUPPORTED_CERTIFICATE,
+        Reason.ISSUER_NOT_ENTITLED,
         Reason.PLACE_CODE,
         Reason.UNKNOWN_FORMAT,
         Reason.RECORD_UNAVAILABLE,

@@ -29,6 +29,8 @@ class Scheme(StrEnum):
     VN1405 = "vn1405"
     CCCD = "cccd"
     BHYT = "bhyt"
+    HC1 = "hc1"
+    SHC = "shc"
 
 
 class Decision(StrEnum):
@@ -50,6 +52,8 @@ class Reason(StrEnum):
     DECLARATION_NOT_YET_VALID = "declaration_not_yet_valid"
     NO_DECLARATION = "no_declaration"
     UNSUPPORTED_CERTIFICATE = "unsupported_certificate"
+    CERTIFICATE_EXPIRED = "certificate_expired"
+    ISSUER_NOT_ENTITLED = "issuer_not_entitled"
     ALREADY_PRESENTED = "already_presented"
     LEFT_BEFORE_VERDICT = "left_before_verdict"
     CLOCK_UNTRUSTED = "clock_untrusted"
@@ -166,6 +170,36 @@ class Declaration:
     by_proxy: bool
 
 
+class CertificateKind(StrEnum):
+    """What a health certificate certifies."""
+
+    VACCINATION = "vaccination"
+    TEST = "test"
+    RECOVERY = "recovery"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """What a vaccination, test or recovery certificate states, once its signature was good.
+
+    `country` is the issuer's (ISO 3166-1 alpha-2). `on` is the day of the dose, the sample or the first positive test,
+    None where the certificate does not say. `dose` of `doses` counts vaccinations; `detected` is a test's result.
+    `product` is the code of the vaccine or the kind of test as the certificate has it.
+    """
+
+    kind: CertificateKind
+    country: str
+    issued_at: datetime | None
+    expires_at: datetime
+    on: date | None
+    product: str = ""
+    dose: int | None = None
+    doses: int | None = None
+    detected: bool | None = None
+    valid_from: date | None = None
+    valid_until: date | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
     """A parsed payload whose signature, if its format has one, was good.
@@ -177,6 +211,7 @@ class Credential:
     subject: str
     initials: str
     declaration: Declaration | None = None
+    certificate: Certificate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
