@@ -1,8 +1,9 @@
 """The composition root: makes every stage and every thread, runs the core loop, stops in order.
 
-The core thread is the main thread; it owns the gate and all lines. The others are: capture (camera), decode
-(decoder), outbox (disk), uplink (network) and screen (page). Frames go through a slot where the newest wins,
-everything else through the inbox. A bug in any thread ends the process; the lines are at rest before it does.
+The core thread is the main thread; it owns the gate and all lines. The others are: capture (camera), decode (the quick
+look), search (the slow one), outbox (disk), uplink (network) and screen (page). Frames go through slots where the
+newest wins, everything else through the inbox. A bug in any thread ends the process; the lines are at rest before it
+does.
 """
 
 import logging
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import SystemRandom
-from typing import TextIO
+from typing import Generic, TextIO, TypeVar
 
 import cv2
 
@@ -21,7 +22,7 @@ from kiosk import __version__, credentials, wire
 from kiosk.camera import FrameSource
 from kiosk.clock import MS, Clock, Now, S
 from kiosk.config import Loaded
-from kiosk.decoder import Decoder
+from kiosk.decoder import Reader, Searcher, Wanted
 from kiosk.errors import CameraFault
 from kiosk.frame_watch import FrameWatch
 from kiosk.gate import Gate, GateSettings
@@ -94,25 +95,28 @@ class Inbox:
             return self._seen.popleft() if self._seen else None
 
 
-class NewestFrame:
-    """A slot for one frame; a newer one replaces what nobody has taken."""
+T = TypeVar("T")
+
+
+class Newest(Generic[T]):
+    """A slot for one thing; a newer one replaces what nobody has taken."""
 
     def __init__(self) -> None:
         self._ready = threading.Condition()
-        self._frame: Frame | None = None
+        self._held: T | None = None
 
-    def put(self, frame: Frame) -> None:
-        """Offer a frame."""
+    def put(self, thing: T) -> None:
+        """Offer it."""
         with self._ready:
-            self._frame = frame
+            self._held = thing
             self._ready.notify()
 
-    def take(self, timeout_s: float) -> Frame | None:
-        """Take the newest frame, or None after the time."""
+    def take(self, timeout_s: float) -> T | None:
+        """Take the newest, or None after the time."""
         with self._ready:
-            self._ready.wait_for(lambda: self._frame is not None, timeout=timeout_s)
-            frame, self._frame = self._frame, None
-            return frame
+            self._ready.wait_for(lambda: self._held is not None, timeout=timeout_s)
+            held, self._held = self._held, None
+            return held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +146,8 @@ class Daemon:
         self._parts = parts
         self._clock = parts.clock
         self._inbox = Inbox()
-        self._newest = NewestFrame()
+        self._newest = Newest[Frame]()
+        self._wanted = Newest[Wanted]()
         self._stopping = threading.Event()
         self._frames_began = threading.Event()
         self._camera_ended = threading.Event()
@@ -151,7 +156,7 @@ class Daemon:
         self._crash: BaseException | None = None
         self._watch = FrameWatch()
         self._health: dict[str, str] = {}
-        limits = dict.fromkeys(("camera", "decoder", "outbox"), LATE_AFTER_NS)
+        limits = dict.fromkeys(("camera", "decoder", "search", "outbox"), LATE_AFTER_NS)
         self._supervisor = Supervisor(self._clock, {**limits, "uplink": UPLINK_LATE_AFTER_NS})
         door = settings.door
         origin = wire.Origin(device=door.device, place=door.place, access_point=door.access_point)
@@ -206,6 +211,7 @@ class Daemon:
         work: dict[str, Callable[[], None]] = {
             "capture": partial(self._capture, stamp("camera")),
             "decode": partial(self._decode, stamp("decoder")),
+            "search": partial(self._search, stamp("search")),
             "uplink": partial(self._uplink.run, stamp("uplink")),
             "screen": self.screen.serve,
             "outbox": partial(self._outbox.write, stamp("outbox")),
@@ -306,7 +312,7 @@ class Daemon:
         self._player.rest(self._clock.now().monotonic_ns)
         self._parts.lines.close()
 
-    # The capture and decode threads.
+    # The capture, decode and search threads.
 
     def _capture(self, stamp: Callable[[], None]) -> None:
         """Keep the camera open and the newest frame in the slot."""
@@ -334,8 +340,8 @@ class Daemon:
             source.close()
 
     def _decode(self, stamp: Callable[[], None]) -> None:
-        """Judge the picture, read its codes, and hand them to the core."""
-        decoder = Decoder()
+        """Judge the picture, read its codes, and hand them to the core; what is left goes to the search."""
+        reader = Reader()
         while not self._stopping.is_set():
             stamp()
             frame = self._newest.take(TICK_NS / S)
@@ -343,7 +349,19 @@ class Daemon:
                 continue
             self._frames_began.set()
             self._report("camera", self._watch.judge(frame))
-            if sightings := decoder.read(frame):
+            look = reader.look(frame)
+            if look.sightings:
+                self._inbox.put(Seen(sightings=look.sightings))
+            if look.wanted:
+                self._wanted.put(look.wanted)
+
+    def _search(self, stamp: Callable[[], None]) -> None:
+        """Look longer at what the quick look could not read."""
+        searcher = Searcher()
+        while not self._stopping.is_set():
+            stamp()
+            wanted = self._wanted.take(TICK_NS / S)
+            if wanted and (sightings := searcher.search(wanted)):
                 self._inbox.put(Seen(sightings=sightings))
 
 

@@ -1,14 +1,15 @@
-"""Frame to sightings: a ladder of reading engines, cheapest first.
+"""Frame to sightings: a ladder of reading engines, cheapest first, on two threads.
 
-Decides which engine looks at which part of a frame, and how often. Refuses to know what a payload means, what was
-read in earlier frames, and what time it is. Called by the daemon's reader thread, one `Decoder` for each.
+Decides which engine looks at which part of a frame, and how often. Refuses to know what a payload means and what time
+it is. The daemon's decode thread owns one `Reader`, its search thread one `Searcher`.
 
-zxing-cpp looks at every frame. Where it found a code that it could not read, it looks at the sharpened crop too, and
-one more rung at the crop: pyzbar and the repairs in turn. Where it found none, but somebody seems to be there, one of
-the same looks at every third whole frame; else, at every thirtieth, pyzbar or OpenCV. So no frame pays for more than
-one slow rung. docs/decisions/0005-engines.md has order, gains and times.
+`Reader` keeps up with the camera: zxing-cpp looks at every frame, and at the sharpened crop where it found a small
+code that it could not read. What it could not read, it hands on: the newest such frame is `Searcher`'s, which has the
+slow rungs and gives each frame one of them in turn. docs/decisions/0005-engines.md has order, gains and times.
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import cycle, islice
 
 import cv2
@@ -20,11 +21,13 @@ from kiosk.engines import (
     REPAIRS,
     Engine,
     Luma,
+    Place,
     Read,
     ReadOpencv,
     ReadPyzbar,
     locate_zxing,
     quad_of,
+    read_zxing,
     repaired,
     sharpened,
 )
@@ -37,15 +40,32 @@ MOST_SIGHTINGS = 8
 BLANK_FRAMES_PER_SEARCH = 30
 """About once a second at 30 fps: a whole-frame search costs about ten times what zxing-cpp costs."""
 FRAMES_PER_WIDE_LOOK = 3
-"""While somebody is there without a code that can be read: two frames in three stay quick, for a code may come into
-focus in any of them. A wide look at every frame doubled the time from first readable frame to relay in the demo."""
+"""While somebody is there without a code that is found: a Pi shall not run hot because people walk by."""
 SEARCH_NS = S
 """After a code was last read or found, frames without one are searched for so long: it is held badly, not gone."""
 MARGIN_PER_SIDE = 3
 """A crop reaches a third of the code's size beyond it: a quiet zone, and a corner that was placed badly."""
+QUICK_CROP_PX = 320 * 320
+"""The largest crop that the quick look sharpens itself: about 5 ms."""
 
 
-def _crop(luma: Luma, quad: Quad) -> tuple[Luma, tuple[int, int]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A frame that the quick look could not read whole. `places` is empty where no code was found, but may be there."""
+
+    frame: Frame
+    places: tuple[Place, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What the quick look at one frame gave: at most eight sightings, and what is left to search."""
+
+    sightings: tuple[Sighting, ...] = ()
+    wanted: Wanted | None = None
+
+
+def crop_of(luma: Luma, quad: Quad) -> tuple[Luma, tuple[int, int]]:
     """The code with its margin, and where the crop's corner lies in the frame."""
     xs, ys = [x for x, _ in quad], [y for _, y in quad]
     reach_x, reach_y = (max(xs) - min(xs)) // MARGIN_PER_SIDE + 1, (max(ys) - min(ys)) // MARGIN_PER_SIDE + 1
@@ -53,8 +73,11 @@ def _crop(luma: Luma, quad: Quad) -> tuple[Luma, tuple[int, int]]:
     return luma[top : max(ys) + reach_y, left : max(xs) + reach_x], (left, top)
 
 
-def _moved(quad: Quad, by: tuple[int, int]) -> Quad:
-    return quad_of([(x + by[0], y + by[1]) for x, y in quad])
+def in_crop(engine: Engine, luma: Luma, quad: Quad) -> list[Read]:
+    """What an engine reads around one place, in pixels of the frame."""
+    crop, (left, top) = crop_of(luma, quad)
+    reads = engine(crop) if crop.size else []
+    return [(payload, quad_of((x + left, y + top) for x, y in found)) for payload, found in reads]
 
 
 class Stir:
@@ -87,8 +110,42 @@ class Stir:
         return int(np.count_nonzero(differs)) >= self._LEAST_CELLS
 
 
-class Decoder:
-    """Reads frames. It keeps whose turn it is and how the door usually looks, so one belongs to one thread.
+class Reader:
+    """The quick look. It keeps how the door usually looks, so one belongs to one thread."""
+
+    def __init__(self) -> None:
+        self._sharpened = repaired(sharpened)
+        self._blank = 0
+        self._search_until_ns = 0
+        self._stir = Stir()
+
+    def look(self, frame: Frame) -> Look:
+        """Read what can be read at once. Never raises, whatever the picture."""
+        if frame.luma.size == 0:
+            return Look()
+        reads, places = locate_zxing(frame.luma)
+        engine = "zxing-cpp"
+        if reads or places:
+            self._search_until_ns = frame.captured_ns + SEARCH_NS
+        if not reads and places and crop_of(frame.luma, places[0].quad)[0].size <= QUICK_CROP_PX:
+            engine, reads = "zxing-cpp sharpened", in_crop(self._sharpened, frame.luma, places[0].quad)
+        sightings = _sightings(frame, engine, reads)
+        if reads:
+            return Look(sightings=sightings)
+        wanted = Wanted(frame=frame, places=tuple(places)) if places or self._worth_a_search(frame) else None
+        return Look(wanted=wanted)
+
+    def _worth_a_search(self, frame: Frame) -> bool:
+        """No code was found: zxing-cpp finds none that is too small, blurred or dark, or lacks its quiet zone."""
+        stirred = self._stir(frame.luma)
+        self._blank += 1
+        if stirred or frame.captured_ns < self._search_until_ns:
+            return self._blank % FRAMES_PER_WIDE_LOOK == 0
+        return self._blank % BLANK_FRAMES_PER_SEARCH == 0
+
+
+class Searcher:
+    """The slow rungs, one a frame in turn: a held-up code stays for many frames. One belongs to one thread.
 
     Raises:
         KioskError: an engine is not installed.
@@ -97,56 +154,35 @@ class Decoder:
     def __init__(self) -> None:
         pyzbar: Rung = ("pyzbar", ReadPyzbar())
         opencv: Rung = ("opencv", ReadOpencv())
-        repairs: list[Rung] = [(f"zxing-cpp {repair.__name__}", repaired(repair)) for repair in REPAIRS]
-        self._sharpened = repaired(sharpened)
-        self._closer = cycle((pyzbar, *repairs))
-        self._wider = cycle((*repairs, pyzbar))
-        self._idle = cycle((pyzbar, opencv))
-        self._blank = 0
-        self._sought = 0
-        self._search_until_ns = 0
-        self._stir = Stir()
+        self._repairs: list[Rung] = [(f"zxing-cpp {repair.__name__}", repaired(repair)) for repair in REPAIRS]
+        self._close_rungs: list[Rung] = [("zxing-cpp sharpened", repaired(sharpened)), pyzbar, *self._repairs]
+        self._wide_rungs: list[Rung] = [*self._repairs, pyzbar, opencv]
+        self._close, self._wide = cycle(self._close_rungs), cycle(self._wide_rungs)
 
-    def read(self, frame: Frame) -> tuple[Sighting, ...]:
-        """All codes of the frame, each payload once. Never raises, whatever the picture."""
-        if frame.luma.size == 0:
-            return ()
-        reads, places = locate_zxing(frame.luma)
-        engine = "zxing-cpp"
-        if reads or places:
-            self._search_until_ns = frame.captured_ns + SEARCH_NS
-        if not reads and places:
-            engine, reads = self._look_closer(frame.luma, places[0].quad)
-        elif not reads:
-            engine, reads = self._search(frame)
-        return _sightings(frame, engine, reads)
+    def search(self, wanted: Wanted) -> tuple[Sighting, ...]:
+        """Look at one frame with the rung whose turn it is. Never raises, whatever the picture."""
+        luma = wanted.frame.luma
+        if not wanted.places:
+            engine, look = next(self._wide)
+            return _sightings(wanted.frame, engine, look(luma))
+        engine, look = next(self._close)
+        return _sightings(wanted.frame, engine, in_crop(look, luma, wanted.places[0].quad))
 
-    def _look_closer(self, luma: Luma, place: Quad) -> tuple[str, list[Read]]:
-        """A code is there. It stays for many frames, so the slow rungs take turns and each frame pays for one."""
-        crop, corner = _crop(luma, place)
-        engine, reads = "zxing-cpp", self._sharpened(crop)
-        if not reads:
-            engine, look = next(self._closer)
-            reads = look(crop)
-        return engine, [(payload, _moved(quad, corner)) for payload, quad in reads]
-
-    def _search(self, frame: Frame) -> tuple[str, list[Read]]:
-        """No code was found: zxing-cpp finds none that is too small, blurred or dark, or lacks its quiet zone."""
-        stirred = self._stir(frame.luma)
-        self._blank += 1
-        if stirred or frame.captured_ns < self._search_until_ns:
-            self._sought += 1
-            if self._sought % FRAMES_PER_WIDE_LOOK:
-                return "", []
-            engine, look = next(self._wider)
-        elif self._blank % BLANK_FRAMES_PER_SEARCH == 0:
-            engine, look = next(self._idle)
-        else:
-            return "", []
-        return engine, look(frame.luma)
+    def rungs(self) -> list[Rung]:
+        """Every rung of the ladder in order, each on a whole still: for measuring, and for explaining a picture."""
+        close = [(f"{name} crop", _at_places(engine)) for name, engine in self._close_rungs]
+        return [("zxing-cpp", read_zxing), *close, *self._wide_rungs]
 
 
-def _sightings(frame: Frame, engine: str, reads: list[Read]) -> tuple[Sighting, ...]:
+def _at_places(engine: Engine) -> Engine:
+    def read(luma: Luma) -> list[Read]:
+        places = locate_zxing(luma)[1]
+        return [found for place in places[:MOST_SIGHTINGS] for found in in_crop(engine, luma, place.quad)]
+
+    return read
+
+
+def _sightings(frame: Frame, engine: str, reads: Iterable[Read]) -> tuple[Sighting, ...]:
     first_place: dict[bytes, Quad] = {}
     for payload, quad in reads:
         if payload:
@@ -156,3 +192,27 @@ def _sightings(frame: Frame, engine: str, reads: list[Read]) -> tuple[Sighting, 
         for payload, quad in first_place.items()
     )
     return tuple(islice(sightings, MOST_SIGHTINGS))
+
+
+class Decoder:
+    """Both looks one after the other, on one thread: for a picture at a time, where nobody waits for the next.
+
+    Raises:
+        KioskError: an engine is not installed.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._searcher = Reader(), Searcher()
+
+    def read(self, frame: Frame) -> tuple[Sighting, ...]:
+        """All codes that the quick look reads, else those of the slow rung whose turn it is. Never raises."""
+        look = self._reader.look(frame)
+        return self._searcher.search(look.wanted) if look.wanted else look.sightings
+
+    def rungs(self) -> list[Rung]:
+        """See `Searcher.rungs`."""
+        return self._searcher.rungs()
+
+    def exhaust(self, luma: Luma) -> dict[str, list[Read]]:
+        """What each rung reads in one picture, by its name, in the order of the ladder."""
+        return {name: engine(luma) for name, engine in self.rungs()}

@@ -1,0 +1,50 @@
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from kiosk.credentials.sealing import BLOCK, Identity, no_seal, opened, seal_for
+
+AUTHORITY, STRANGER = X25519PrivateKey.generate(), X25519PrivateKey.generate()
+WHO = Identity(kind="id", number="048199000001", name="Nguyễn Thị Ánh", born="1999-02-03", address="Tổ 1, Hải Châu")
+
+
+def pem(key: X25519PrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
+    """Its public half."""
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def test_only_the_authority_opens_what_was_sealed_to_it() -> None:
+    """The right key gives the identity back; another key, or a changed byte, gives nothing."""
+    sealed = seal_for(pem(AUTHORITY))(WHO)
+    assert opened(sealed, AUTHORITY) == WHO
+    assert opened(sealed, STRANGER) is None
+    assert opened(sealed[:-1] + bytes([sealed[-1] ^ 1]), AUTHORITY) is None
+    assert opened(b"", AUTHORITY) is None
+
+
+def test_a_seal_shows_neither_content_nor_length_nor_that_it_is_the_same_person() -> None:
+    """Short and long names seal to one length, and two seals of one person have nothing in common."""
+    seal = seal_for(pem(AUTHORITY))
+    short = Identity(kind="id", number="1", name="A", born="")
+    first, second, other = seal(WHO), seal(WHO), seal(short)
+    assert len(first) == len(second) == len(other) == BLOCK + 32 + 16
+    assert first[:32] != second[:32]
+    assert WHO.name.encode() not in first
+
+
+def test_an_identity_does_not_print() -> None:
+    """Neither a log line nor a stack trace can hold it by accident."""
+    assert repr(WHO) == "Identity(kind='id')"
+
+
+def test_a_door_without_an_authority_passes_nothing_on() -> None:
+    """No key, no identity: not even a sealed one."""
+    assert no_seal(WHO) == b""
+
+
+@pytest.mark.parametrize("wrong", [b"", b"no key", pem(ec.generate_private_key(ec.SECP256R1()))])
+def test_another_kind_of_key_is_refused(wrong: bytes) -> None:
+    """The technician hears what the key must be."""
+    with pytest.raises(ValueError, match="the health authority's key is not"):
+        seal_for(wrong)
