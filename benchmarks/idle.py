@@ -20,7 +20,7 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 
-from city.declare import new_key, public_pem
+from city.signing import new_key, public_pem
 from demo.__main__ import CONFIG, ROOT
 from demo.processes import free_port, start_broker, start_kiosk
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from city import declare
+from city import declare, signing
 from city.ingest import Ingest, Stored
 from city.store import Store
 from kiosk.clock import SystemClock
@@ -103,13 +103,13 @@ def _print_stored(stored: Stored) -> None:
 def _keys(parsed: argparse.Namespace) -> int:
     folder: Path = parsed.folder
     folder.mkdir(parents=True, exist_ok=True)
-    private = declare.new_key()
+    private = signing.new_key()
     secret = {"declaration.key": private, "subject.key": secrets.token_bytes(32)}
     for name, content in secret.items():
         path = folder / name
         path.touch(mode=0o600)
         path.write_bytes(content)
-    (folder / "declaration.pem").write_bytes(declare.public_pem(private))
+    (folder / "declaration.pem").write_bytes(signing.public_pem(private))
     print(f"{folder}: declaration.key (secret), declaration.pem, subject.key (secret)")
     return DONE
 
@@ -117,7 +117,7 @@ def _keys(parsed: argparse.Namespace) -> int:
 def _declare(parsed: argparse.Namespace) -> int:
     subject_key = (parsed.keys / "subject.key").read_bytes()
     payload = declare.declaration_payload(
-        key=declare.load_key((parsed.keys / "declaration.key").read_bytes()),
+        key=signing.load_key((parsed.keys / "declaration.key").read_bytes()),
         sub=subject_of("id", parsed.number, subject_key),
         initials=parsed.initials,
         issued_at=_now() - timedelta(hours=parsed.hours_ago),

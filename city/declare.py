@@ -11,19 +11,11 @@ from pathlib import Path
 import base45
 import cbor2
 import segno
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
 
+from city.signing import sign1
 from kiosk.credentials import declaration as wire
-from kiosk.credentials.cose import ALG, ES256, KID, TAG_SIGN1, kid_of
+from kiosk.credentials.cose import TAG_SIGN1
 from kiosk.messages import Symptom, Visit
 
 DAY = timedelta(hours=24)
@@ -67,13 +59,7 @@ def declaration_payload(  # noqa: PLR0913 - one argument for each thing declared
 
 def sign(claims: Mapping[int, object], *, key: ec.EllipticCurvePrivateKey, kid: bytes | None = None) -> bytes:
     """Sign any claims whatsoever and give the text of the QR code."""
-    named = kid_of(key.public_key()) if kid is None else kid
-    protected = cbor2.dumps({ALG: ES256, KID: named})
-    content = cbor2.dumps(claims)
-    signed = cbor2.dumps(["Signature1", protected, b"", content])
-    r, s = decode_dss_signature(key.sign(signed, ec.ECDSA(hashes.SHA256())))
-    signature = r.to_bytes(32) + s.to_bytes(32)
-    cose = TAG_SIGN1 + cbor2.dumps([protected, {}, content, signature])
+    cose = TAG_SIGN1 + sign1(cbor2.dumps(claims), key=key, kid=kid)
     text: bytes = base45.b45encode(cose)
     return wire.PREFIX.encode() + text
 
@@ -86,26 +72,3 @@ def qr(payload: bytes) -> segno.QRCode:
 def write_png(payload: bytes, path: Path, scale: int = 8) -> None:
     """Write the QR code with its quiet zone. `scale` is in pixels a module."""
     qr(payload).save(str(path), kind="png", scale=scale)
-
-
-def new_key() -> bytes:
-    """Make an issuer's private key: P-256, PEM, not encrypted."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def load_key(private_pem: bytes) -> ec.EllipticCurvePrivateKey:
-    """Read an issuer's private key. Raises ValueError for anything but an unencrypted P-256 key in PEM."""
-    try:
-        key = load_pem_private_key(private_pem, password=None)
-    except (TypeError, ValueError) as err:
-        raise ValueError("the issuer's key is not an unencrypted private key in PEM") from err
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        wrong = "the issuer's key is not an elliptic-curve key on P-256, which ES256 needs"
-        raise ValueError(wrong)  # noqa: TRY004 - the file is wrong, not the call
-    return key
-
-
-def public_pem(private_pem: bytes) -> bytes:
-    """Give the public half, which kiosks get. Raises ValueError like `load_key`."""
-    return load_key(private_pem).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from city import declare
+from city import signing
 from demo.population import Population, Visitor
 from demo.processes import DemoFault, Started, free_port, start_broker, start_ingest, start_kiosk
 from demo.report import Report, Visit, file_event, load_visits, report
@@ -141,12 +141,12 @@ class Demo:
         if self._path and not Path(self._path).exists():
             raise DemoFault(f"{self._path}: there is no such file or device; check its path")
         folder = self._folder
-        private = declare.new_key()
-        (folder / "declaration.pem").write_bytes(declare.public_pem(private))
+        private = signing.new_key()
+        (folder / "declaration.pem").write_bytes(signing.public_pem(private))
         (folder / "subject.key").write_bytes(SUBJECT_KEY)
         shutil.copy(ROOT / "config" / "rules.toml", folder / "rules.toml")
         if self._source == "visitors":
-            people = Population(self._parsed.seed, declare.load_key(private), SUBJECT_KEY, self._clock.now().utc)
+            people = Population(self._parsed.seed, signing.load_key(private), SUBJECT_KEY, self._clock.now().utc)
             self._visitors = people.visitors(self._parsed.visitors if self._parsed.headless else UNTIL_CTRL_C)
             showings = showings_to_json([visitor.showing for visitor in self._visitors])
             (folder / "showings.json").write_text(showings, encoding="utf-8")

@@ -6,6 +6,7 @@
         ├── CameraFault
         ├── LineFault
         ├── OutboxFault
+        ├── CityFilesFault
         └── UplinkFault
 
 A bad QR never raises: a refusal is a value (`kiosk.messages.Refusal`). Anything that is not a `KioskError` is a
@@ -43,6 +44,10 @@ class LineFault(StageFault):
 
 class OutboxFault(StageFault):
     """The outbox file cannot be opened, read or written."""
+
+
+class CityFilesFault(StageFault):
+    """What the city sent cannot be kept or read."""
 
 
 class UplinkFault(StageFault):

@@ -48,20 +48,29 @@ class Reason(StrEnum):
     AT_RISK_SYMPTOM = "at_risk.symptom"
     AT_RISK_AREA = "at_risk.area"
     AT_RISK_CONTACT = "at_risk.contact"
+    AT_RISK_LISTED = "at_risk.listed"
+    AT_RISK_POSITIVE_TEST = "at_risk.positive_test"
     DECLARATION_EXPIRED = "declaration_expired"
     DECLARATION_NOT_YET_VALID = "declaration_not_yet_valid"
     NO_DECLARATION = "no_declaration"
     UNSUPPORTED_CERTIFICATE = "unsupported_certificate"
     CERTIFICATE_EXPIRED = "certificate_expired"
+    CERTIFICATE_REVOKED = "certificate_revoked"
+    CERTIFICATE_INSUFFICIENT = "certificate_insufficient"
     ISSUER_NOT_ENTITLED = "issuer_not_entitled"
     ALREADY_PRESENTED = "already_presented"
     LEFT_BEFORE_VERDICT = "left_before_verdict"
     CLOCK_UNTRUSTED = "clock_untrusted"
+    DATA_STALE = "data_stale"
+    DATA_TOO_OLD = "data_too_old"
+    LOOKUP_UNAVAILABLE = "lookup_unavailable"
+    TRUST_MISSING = "trust_missing"
     RECORD_UNAVAILABLE = "record_unavailable"
     SIGNATURE_INVALID = "signature_invalid"
     ISSUER_UNKNOWN = "issuer_unknown"
     MALFORMED = "malformed"
     PLACE_CODE = "place_code"
+    UNRESOLVED_CODE = "unresolved_code"
     UNKNOWN_FORMAT = "unknown_format"
 
 
@@ -71,6 +80,14 @@ class Symptom(StrEnum):
     COUGH = "cough"
     FEVER = "fever"
     SHORT_OF_BREATH = "short_of_breath"
+
+
+class Flag(StrEnum):
+    """Why the city's risk list has somebody: infected, in contact with an infected person, or ordered to isolate."""
+
+    F0 = "f0"
+    F1 = "f1"
+    ISOLATE = "isolate"
 
 
 class Line(StrEnum):
@@ -314,11 +331,24 @@ class Screen(StrEnum):
     """What the page shows at large."""
 
     ATTRACT = "attract"
+    READING = "reading"
     GRANTED = "granted"
     HELD = "held"
     DENIED = "denied"
     AT_RISK = "at_risk"
     OUT_OF_ORDER = "out_of_order"
+
+
+class Hint(StrEnum):
+    """What a visitor can do so that their code can be read. `READING`: nothing, it is being looked at."""
+
+    READING = "reading"
+    CLOSER = "closer"
+    FURTHER = "further"
+    HOLD_STILL = "hold_still"
+    TILT_LESS = "tilt_less"
+    TOO_BRIGHT = "too_bright"
+    SCREEN_UP = "screen_up"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,7 +363,10 @@ class Wording:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What people see now. `fault` is for the guard's strip; `waiting` counts events the city has not acknowledged."""
+    """What people see now. `fault` is for the guard's strip; `waiting` counts events the city has not acknowledged.
+
+    `hint` comes with `Screen.READING`, and with no other.
+    """
 
     screen: Screen
     wording: Wording
@@ -342,6 +375,7 @@ class View:
     online: bool = False
     waiting: int = 0
     fault: str = ""
+    hint: Hint | None = None
 
 
 # What goes into the gate.
@@ -375,7 +409,7 @@ class Elapsed:
     """A deadline the gate asked for has come."""
 
 
-Input = Seen | StageHealth | LinkStatus | Elapsed
+Input = Seen | Glimpse | StageHealth | LinkStatus | Elapsed
 
 
 # What comes out of it, to be done in order.

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from city.declare import load_key, new_key, public_pem
+from city.signing import load_key, new_key, public_pem
 from kiosk.camera import FrameSource
 from kiosk.clock import Clock
 from kiosk.config import Loaded, load

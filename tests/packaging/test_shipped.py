@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from city.declare import new_key, public_pem
+from city.signing import new_key, public_pem
 from kiosk.cli import main
 from kiosk.config import load
 

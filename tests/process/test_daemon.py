@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from city import declare
+from city import declare, signing
 from kiosk.clock import S, SystemClock
 from kiosk.testing.carriers import code_modules
 from tests.mosquitto import PROGRAM, Mosquitto, free_port
@@ -50,7 +50,7 @@ trust = "always"
 """
 MOCK = 'pin_factory = "mock"'
 SUBJECT_KEY = b"a process test's pseudonym key.."
-ISSUER = declare.new_key()
+ISSUER = signing.new_key()
 
 PERSON = "Nguyen Van Xuan"
 CCCD = f"048095001234||{PERSON}|01011995|Nam|1 Bach Dang, Hai Chau|01042021"
@@ -72,7 +72,7 @@ PRIVATE = (
 def declaration(person: str) -> bytes:
     """A signed declaration of a healthy person, issued now; the pseudonym is any 32 hex digits."""
     return declare.declaration_payload(
-        key=declare.load_key(ISSUER),
+        key=signing.load_key(ISSUER),
         sub=person.encode().hex().rjust(32, "0"),
         initials="X.Y.Z.",
         issued_at=SystemClock().now().utc,
@@ -102,7 +102,7 @@ class Site:
     def prepare(self) -> None:
         """Write what provisioning would."""
         (self.folder / "images").mkdir(parents=True)
-        (self.folder / "declaration.pem").write_bytes(declare.public_pem(ISSUER))
+        (self.folder / "declaration.pem").write_bytes(signing.public_pem(ISSUER))
         (self.folder / "subject.key").write_bytes(SUBJECT_KEY)
 
     def show(self, *payloads: bytes) -> None:

@@ -1,0 +1,91 @@
+"""What the city has sent, kept on this device: the trust bundle and the risk list.
+
+Decides how they survive a power cut: each file is written beside itself, synced, and renamed, so that it is the old
+one or the new one. A file that does not check out is reported and left as it is; nothing is trusted because it lies
+here. Called by the daemon's uplink thread for what arrives, and once at start.
+"""
+
+import os
+from pathlib import Path
+
+from kiosk.errors import CityFilesFault
+from kiosk.risk_list import Issuers, RiskList, Update, applied, read_update
+
+SNAPSHOT = "risk-list.snapshot"
+DELTA = "risk-list.{version}.delta"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write so that a power cut leaves the old file or the new one, never part of one."""
+    beside = path.with_name(path.name + ".new")
+    with beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+class RiskFiles:
+    """A snapshot and the deltas that came after it, in one folder.
+
+    Args:
+        folder: exists, and is this kiosk's own.
+        city: the city's keys.
+    """
+
+    def __init__(self, folder: Path, city: Issuers) -> None:
+        self._folder = folder
+        self._city = city
+
+    def load(self) -> tuple[RiskList | None, list[str]]:
+        """The list as it was last held, and a sentence for each file that could not be used."""
+        held: RiskList | None = None
+        troubles: list[str] = []
+        for path in self._files():
+            update = read_update(path.read_bytes(), self._city)
+            after = applied(held, update) if isinstance(update, Update) else update
+            if isinstance(after, RiskList):
+                held = after
+            elif not (isinstance(update, Update) and held is not None and update.version <= held.version):
+                troubles.append(f"{path}: {after}")
+        return held, troubles
+
+    def take(self, held: RiskList | None, content: bytes) -> RiskList | str:
+        """Check an update that arrived, keep it, and give the new list; or a sentence, and nothing has changed.
+
+        Raises:
+            CityFilesFault: the disk refuses.
+        """
+        update = read_update(content, self._city)
+        if isinstance(update, str):
+            return update
+        after = applied(held, update)
+        if isinstance(after, RiskList):
+            self._keep(update, content)
+        return after
+
+    def _keep(self, update: Update, content: bytes) -> None:
+        name = SNAPSHOT if update.base == 0 else DELTA.format(version=update.version)
+        try:
+            write_whole(self._folder / name, content)
+            if (
+                update.base == 0
+            ):  # a delta that a power cut leaves behind is older than the snapshot, and is passed over
+                for delta in self._deltas():
+                    delta.unlink()
+        except OSError as error:
+            why = f"{self._folder / name}: cannot be written ({error.strerror}); free some space"
+            raise CityFilesFault(why) from error
+
+    def _files(self) -> list[Path]:
+        snapshot = self._folder / SNAPSHOT
+        return ([snapshot] if snapshot.exists() else []) + self._deltas()
+
+    def _deltas(self) -> list[Path]:
+        found = self._folder.glob(DELTA.format(version="*"))
+        return sorted(found, key=lambda path: (len(path.name), path.name))
