@@ -10,7 +10,9 @@ from pathlib import Path
 
 from kiosk.errors import CityFilesFault
 from kiosk.risk_list import Issuers, RiskList, Update, applied, read_update
+from kiosk.trust import Bundle, follows, read_bundle
 
+BUNDLE = "trust.bundle"
 SNAPSHOT = "risk-list.snapshot"
 DELTA = "risk-list.{version}.delta"
 
@@ -28,6 +30,59 @@ def write_whole(path: Path, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _keep(path: Path, content: bytes) -> None:
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise CityFilesFault(f"{path}: cannot be written ({error.strerror}); free some space") from error
+
+
+class TrustFiles:
+    """The newest bundle of two files: the one from provisioning and the one that came over the network since.
+
+    Args:
+        folder: exists, and is this kiosk's own.
+        provisioned: what the technician brought.
+        city: the city's keys.
+    """
+
+    def __init__(self, folder: Path, provisioned: Path, city: Issuers) -> None:
+        self._kept = folder / BUNDLE
+        self._provisioned = provisioned
+        self._city = city
+
+    def load(self) -> tuple[Bundle | None, list[str]]:
+        """The bundle to go by, and a sentence for each file that could not be used."""
+        held: Bundle | None = None
+        troubles: list[str] = []
+        for path in (self._provisioned, self._kept):
+            try:
+                bundle = read_bundle(path.read_bytes(), self._city)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                bundle = f"cannot be read ({error.strerror}); check its owner and mode"
+            if isinstance(bundle, str):
+                troubles.append(f"{path}: {bundle}")
+            elif not follows(held, bundle):
+                held = bundle
+        return held, troubles
+
+    def take(self, held: Bundle | None, content: bytes) -> Bundle | str:
+        """Check a bundle that arrived, keep it, and give it; or a sentence, and nothing has changed.
+
+        Raises:
+            CityFilesFault: the disk refuses.
+        """
+        bundle = read_bundle(content, self._city)
+        if isinstance(bundle, str):
+            return bundle
+        if objection := follows(held, bundle):
+            return objection
+        _keep(self._kept, content)
+        return bundle
 
 
 class RiskFiles:
@@ -70,17 +125,12 @@ class RiskFiles:
         return after
 
     def _keep(self, update: Update, content: bytes) -> None:
-        name = SNAPSHOT if update.base == 0 else DELTA.format(version=update.version)
-        try:
-            write_whole(self._folder / name, content)
-            if (
-                update.base == 0
-            ):  # a delta that a power cut leaves behind is older than the snapshot, and is passed over
-                for delta in self._deltas():
-                    delta.unlink()
-        except OSError as error:
-            why = f"{self._folder / name}: cannot be written ({error.strerror}); free some space"
-            raise CityFilesFault(why) from error
+        if update.base:
+            _keep(self._folder / DELTA.format(version=update.version), content)
+            return
+        _keep(self._folder / SNAPSHOT, content)
+        for delta in self._deltas():  # `load` passes over one that a power cut leaves behind: it is older
+            delta.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
         snapshot = self._folder / SNAPSHOT

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from city import risk, signing
-from kiosk.city_files import RiskFiles
+from city import risk, signing, trust
+from kiosk.city_files import RiskFiles, TrustFiles
 from kiosk.credentials.cose import kid_of
 from kiosk.credentials.issuer import Issuer, Use, by_kid
 from kiosk.errors import CityFilesFault
 from kiosk.messages import Flag
 from kiosk.risk_list import RiskList
+from kiosk.trust import Bundle
 
 KEY = signing.load_key(signing.new_key())
 CITY = by_kid([Issuer(kid=kid_of(KEY.public_key()), key=KEY.public_key(), uses=frozenset({Use.CITY}))])
@@ -94,3 +95,46 @@ def test_a_disk_that_refuses_is_a_fault(tmp_path: Path) -> None:
     """With the file's name; the list that is held stays."""
     with pytest.raises(CityFilesFault, match=r"risk-list\.snapshot: cannot be written"):
         RiskFiles(tmp_path / "gone", CITY).take(None, snapshot(1, {}))
+
+
+def bundle(version: int) -> bytes:
+    """A bundle that trusts nobody."""
+    return trust.signed(Bundle(version=version, made_at=MADE, issuers={}), key=KEY)
+
+
+def version_held(folder: Path, *, troubles: int = 0) -> int | None:
+    """What a restart finds."""
+    held, told = TrustFiles(folder, folder / "provisioned", CITY).load()
+    assert len(told) == troubles
+    return held.version if held else None
+
+
+def test_the_newest_bundle_wins_wherever_it_came_from(tmp_path: Path) -> None:
+    """From provisioning first; later over the network; and again from a technician who brought a newer one."""
+    files = TrustFiles(tmp_path, tmp_path / "provisioned", CITY)
+    assert version_held(tmp_path) is None
+    (tmp_path / "provisioned").write_bytes(bundle(3))
+    assert version_held(tmp_path) == 3
+    assert isinstance(files.take(files.load()[0], bundle(5)), Bundle)
+    assert version_held(tmp_path) == 5
+    (tmp_path / "provisioned").write_bytes(bundle(8))
+    assert version_held(tmp_path) == 8
+
+
+def test_an_old_or_forged_bundle_changes_no_file(tmp_path: Path) -> None:
+    """A roll-back is refused with the numbers, a forgery with its reason."""
+    files = TrustFiles(tmp_path, tmp_path / "provisioned", CITY)
+    held = files.take(None, bundle(5))
+    assert isinstance(held, Bundle)
+    assert files.take(held, bundle(4)) == "version 4 is not newer than 5, which is held"
+    forged = trust.signed(Bundle(version=9, made_at=MADE, issuers={}), key=signing.load_key(signing.new_key()))
+    assert files.take(held, forged) == "not by the city: header: no trusted key bears this kid"
+    assert version_held(tmp_path) == 5
+
+
+def test_a_damaged_bundle_is_told_and_the_other_one_serves(tmp_path: Path) -> None:
+    """The kept file was damaged: what the technician brought is older, but the city's."""
+    TrustFiles(tmp_path, tmp_path / "provisioned", CITY).take(None, bundle(5))
+    (tmp_path / "provisioned").write_bytes(bundle(3))
+    (tmp_path / "trust.bundle").write_bytes(bundle(5)[:-9])
+    assert version_held(tmp_path, troubles=1) == 3
