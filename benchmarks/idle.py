@@ -18,9 +18,10 @@ import sys
 import tempfile
 import threading
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
-from city.signing import new_key, public_pem
+from city.provision import new_secrets, provision
 from demo.__main__ import CONFIG, ROOT
 from demo.processes import free_port, start_broker, start_kiosk
 
@@ -60,8 +61,7 @@ def share(pid: int, seconds: float) -> float:
 
 def prepare(folder: Path, broker: int) -> None:
     """Write the configuration of an idle door."""
-    (folder / "declaration.pem").write_bytes(public_pem(new_key()))
-    (folder / "subject.key").write_bytes(bytes(32))
+    provision(folder, new_secrets(), datetime.now(UTC))
     (folder / "showings.json").write_text("[]", encoding="utf-8")
     shutil.copy(ROOT / "config" / "rules.toml", folder / "rules.toml")
     text = CONFIG.format(

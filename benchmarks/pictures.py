@@ -1,27 +1,24 @@
-"""Pictures to look at again and again: photos with a known text, and simulated codes under stress.
+"""Pictures to look at again and again: a photo held in a hand, and simulated codes under stress.
 
-Decides what each look shows. Called by `benchmarks/reading.py`. The same seed gives the same looks.
+Decides what each look shows. Called by `benchmarks/reading.py` and `stress.py`. The same seed gives the same looks.
 """
 
-import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from truth import Tells
 
 from city.declare import qr
-from kiosk.camera import GREY, IMAGE_SUFFIXES, fitted, luma_of_file
 from kiosk.engines import Luma
 from kiosk.testing.rendering import backdrop
 
 WIDTH, HEIGHT = 1280, 720
 NOISE_SIGMA = 2.5
 JITTER_PX = 2.0
-OTHER_CHARSETS = ("shift_jis", "latin-1", "gbk")
-"""Of samples whose codes name none: the bytes are right, and a kiosk refuses them as no UTF-8."""
 ALPHANUMERIC = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
 DECLARATION_CHARACTERS = 250
 """Fills version 9 at level M, as `city.declare` makes it."""
@@ -39,63 +36,33 @@ class Subject:
     before: Luma
     """What the camera saw until the code appeared; nobody is timed on it."""
     looks: Iterator[Luma]
-    tells: Callable[[bytes], bool]
+    tells: Tells
 
 
-def _noises(rng: np.random.Generator) -> list[Sheet]:
+@lru_cache(maxsize=2)
+def noises(shape: tuple[int, int]) -> list[Sheet]:
     """A few sheets of sensor noise; each look takes one of them turned its own way."""
-    return [np.rint(rng.normal(0, NOISE_SIGMA, (HEIGHT, WIDTH))).astype(np.int16) for _ in range(4)]
+    rng = np.random.default_rng(1)
+    return [np.rint(rng.normal(0, NOISE_SIGMA, shape)).astype(np.int16) for _ in range(4)]
 
 
-def noisy(luma: Luma, noises: list[Sheet], rng: np.random.Generator) -> Luma:
+def noisy(luma: Luma, rng: np.random.Generator) -> Luma:
     """The picture as the sensor gives it this time."""
-    sheet = np.roll(noises[rng.integers(len(noises))], int(rng.integers(WIDTH * HEIGHT)))
+    sheets = noises((luma.shape[0], luma.shape[1]))
+    sheet = np.roll(sheets[rng.integers(len(sheets))], int(rng.integers(luma.size)))
     return np.asarray(cv2.add(luma, sheet, dtype=cv2.CV_8U), dtype=np.uint8)
 
 
-def photo_looks(luma: Luma, frames: int, noises: list[Sheet], seed: int) -> Iterator[Luma]:
+def photo_looks(luma: Luma, frames: int, seed: int) -> Iterator[Luma]:
     """The photo, then the photo as a hand and a sensor vary it."""
     yield luma
     rng = np.random.default_rng(seed)
+    height, width = luma.shape
     for _ in range(frames - 1):
         x, y = rng.uniform(-JITTER_PX, JITTER_PX, 2)
         move = np.array([[1, 0, x], [0, 1, y]])
-        moved = cv2.warpAffine(luma, move, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        yield noisy(np.asarray(moved, dtype=np.uint8), noises, rng)
-
-
-def _plain(text: str) -> str:
-    return unicodedata.normalize("NFC", text).strip("\r\n")
-
-
-def truth_of(photo: Path) -> Callable[[bytes], bool] | None:
-    """What tells whether a payload is the one in the photo: strict UTF-8 first, as `kiosk.credentials` reads it."""
-    if photo.with_suffix(".bin").exists():
-        return photo.with_suffix(".bin").read_bytes().__eq__
-    if not photo.with_suffix(".txt").exists():
-        return None
-    truth = _plain(photo.with_suffix(".txt").read_bytes().decode())
-
-    def tells(payload: bytes) -> bool:
-        try:
-            return _plain(payload.decode()) == truth
-        except UnicodeDecodeError:
-            return any(_plain(payload.decode(charset, "replace")) == truth for charset in OTHER_CHARSETS)
-
-    return tells
-
-
-def photos(folders: Sequence[Path], frames: int) -> Iterator[Subject]:
-    """Every photo with a truth that OpenCV can open."""
-    noises = _noises(np.random.default_rng(1))
-    for folder in folders:
-        files = [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in IMAGE_SUFFIXES]
-        for seed, file in enumerate(files):
-            tells, luma = truth_of(file), luma_of_file(np.frombuffer(file.read_bytes(), dtype=np.uint8))
-            if tells and luma is not None:
-                looks = photo_looks(fitted(luma, WIDTH, HEIGHT), frames, noises, seed)
-                empty = np.full((HEIGHT, WIDTH), GREY, dtype=np.uint8)
-                yield Subject(group=folder.name, before=empty, looks=looks, tells=tells)
+        moved = cv2.warpAffine(luma, move, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        yield noisy(np.asarray(moved, dtype=np.uint8), rng)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +127,7 @@ def door(stress: Stress) -> Luma:
     return np.asarray(cv2.convertScaleAbs(backdrop(WIDTH, HEIGHT), alpha=stress.white / 200), dtype=np.uint8)
 
 
-def stress_looks(modules: Luma, stress: Stress, frames: int, noises: list[Sheet], seed: int) -> Iterator[Luma]:
+def stress_looks(modules: Luma, stress: Stress, frames: int, seed: int) -> Iterator[Luma]:
     """The code in front of the door, tilted and placed by the seed, moved a little and with new noise in each look."""
     rng = np.random.default_rng(seed)
     code_px = modules.shape[0] * stress.module_px
@@ -179,7 +146,7 @@ def stress_looks(modules: Luma, stress: Stress, frames: int, noises: list[Sheet]
         patch = _blurred(np.asarray(cv2.resize(drawn, (side, side), interpolation=cv2.INTER_AREA)), stress, rng)
         frame = scene.copy()
         frame[top : top + side, left : left + side] = _glared(patch, stress, glare_at, code_px)
-        yield noisy(np.clip(np.rint(frame), 0, 255).astype(np.uint8), noises, rng)
+        yield noisy(np.clip(np.rint(frame), 0, 255).astype(np.uint8), rng)
 
 
 def declared(seed: int) -> tuple[bytes, Luma]:
@@ -191,10 +158,9 @@ def declared(seed: int) -> tuple[bytes, Luma]:
 
 def stressed(seeds: int, frames: int) -> Iterator[Subject]:
     """Every condition with every seed."""
-    noises = _noises(np.random.default_rng(2))
     for name, stress in STRESS.items():
         for seed in range(seeds):
             text, modules = declared(seed)
-            empty = noisy(door(stress), noises, np.random.default_rng(seed))
-            looks = stress_looks(modules, stress, frames, noises, seed)
+            empty = noisy(door(stress), np.random.default_rng(seed))
+            looks = stress_looks(modules, stress, frames, seed)
             yield Subject(group=name, before=empty, looks=looks, tells=text.__eq__)

@@ -9,19 +9,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
 
 from city.store import Arrival, Store
+from city.worker import Worker
 from kiosk import wire
 from kiosk.clock import Clock
 from kiosk.messages import Fault
 
 EVENTS_TOPIC = f"$share/ingest/{wire.ROOT}/+/event/+"
-TURN_S = 0.5
-"""Longest wait for a message; also how soon `close` is noticed."""
-RECONNECT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,35 +53,26 @@ class Ingest:
         on_trouble: Callable[[str], None],
         client_id: str = "city-ingest",
     ) -> None:
-        self._host, self._port = host, port
         self._store = store
         self._clock = clock
-        self._on_ready = on_ready
         self._on_stored = on_stored
         self._on_trouble = on_trouble
-        self._client_id = client_id
-        self._came: list[mqtt.MQTTMessage] = []
+        self._worker = Worker(
+            host,
+            port,
+            topic=EVENTS_TOPIC,
+            client_id=client_id,
+            settle=self._settle,
+            on_ready=on_ready,
+            on_trouble=on_trouble,
+        )
 
     def run(self, stopped: Callable[[float], bool]) -> None:
         """Serve until `stopped(seconds)`, which waits that long and tells whether to end, says so."""
-        while not stopped(0):
-            client = self._client()
-            self._came.clear()  # the broker gives again what was not acknowledged on the old connection
-            try:
-                client.connect(self._host, self._port, keepalive=15)
-                while not stopped(0) and client.loop(TURN_S) == MQTTErrorCode.MQTT_ERR_SUCCESS:
-                    self._settle(client)
-                client.disconnect()
-            except OSError as error:
-                self._on_trouble(f"cannot reach the broker at {self._host}:{self._port} ({error})")
-            if stopped(RECONNECT_S):
-                return
+        self._worker.run(stopped)
 
-    def _settle(self, client: mqtt.Client) -> None:
+    def _settle(self, client: mqtt.Client, came: list[mqtt.MQTTMessage]) -> None:
         """Commit what came, then acknowledge it to the broker and to each kiosk."""
-        came, self._came = self._came, []
-        if not came:
-            return
         arrivals = [arrival for message in came if (arrival := self._opened(message))]
         new = {arrival.key for arrival in self._store.add(arrivals, self._clock.now().utc)}
         for message in came:
@@ -115,39 +101,6 @@ class Ingest:
             subject=None if isinstance(happened, Fault) else happened.subject,
             body=wire.body_of(happened),
         )
-
-    def _client(self) -> mqtt.Client:
-        client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=self._client_id, protocol=mqtt.MQTTv5, manual_ack=True
-        )
-        client.on_connect = self._connected
-        client.on_subscribe = self._subscribed
-        client.on_message = self._received
-        return client
-
-    def _connected(
-        self, client: mqtt.Client, _u: object, _f: object, reason: ReasonCode, _p: Properties | None
-    ) -> None:
-        if reason.is_failure:
-            self._on_trouble(f"the broker refuses the ingest: {reason}")
-            return
-        client.subscribe(EVENTS_TOPIC, qos=1)
-
-    def _subscribed(
-        self,
-        _c: mqtt.Client,
-        _u: object,
-        _m: int,
-        reasons: list[ReasonCode],
-        _p: Properties | None,
-    ) -> None:
-        if any(reason.is_failure for reason in reasons):
-            self._on_trouble(f"the broker refuses the subscription {EVENTS_TOPIC}: {reasons[0]}")
-        else:
-            self._on_ready()
-
-    def _received(self, _c: mqtt.Client, _u: object, message: mqtt.MQTTMessage) -> None:
-        self._came.append(message)
 
 
 def _by_kiosk(arrivals: list[Arrival]) -> dict[tuple[str, str], list[int]]:

@@ -1,7 +1,7 @@
-"""Where the city keeps events: each once, by device, ledger and sequence.
+"""Where the city keeps events, each once, and of each person the newest declaration.
 
-SQLAlchemy, so that a pilot's embedded SQLite and a city's PostgreSQL are one address apart. It knows no broker; the
-ingest calls it, and acknowledges only what `add` has committed.
+SQLAlchemy, so that a pilot's embedded SQLite and a city's PostgreSQL are one address apart. It knows no broker. The
+ingest acknowledges only what `add` has committed; the look-ups and whoever issues declarations use the other half.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,12 +17,14 @@ from sqlalchemy import (
     DateTime,
     Engine,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
     UniqueConstraint,
     create_engine,
     event,
+    or_,
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -45,6 +47,21 @@ EVENTS = Table(
     Column("body", JSON, nullable=False),
     Column("received_at", DateTime(timezone=True), nullable=False),
     UniqueConstraint("device", "ledger", "sequence"),
+)
+
+DECLARATIONS = Table(
+    "declarations",
+    _METADATA,
+    Column("subject", String(32), primary_key=True),
+    Column("issued_at", DateTime(timezone=True), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+)
+
+ALIASES = Table(
+    "aliases",
+    _METADATA,
+    Column("alias", String(32), primary_key=True),
+    Column("subject", String(32), nullable=False),
 )
 
 
@@ -88,7 +105,8 @@ class Store:
         with self._engine.begin() as connection:
             for arrival in arrivals:
                 row = {name: getattr(arrival, name) for name in arrival.__slots__}
-                done = connection.execute(self._insert_once().values(received_at=received_at, **row))
+                insert = self._insert(EVENTS).on_conflict_do_nothing(index_elements=["device", "ledger", "sequence"])
+                done = connection.execute(insert.values(received_at=received_at, **row))
                 if done.rowcount:
                     new.append(arrival)
         return new
@@ -102,13 +120,37 @@ class Store:
             for row in connection.execute(wanted.order_by(EVENTS.c.ledger, EVENTS.c.sequence)):
                 yield (row.ledger, row.sequence, row.kind, row.body)
 
+    def keep_declaration(self, payload: bytes, *, subject: str, issued_at: datetime, aliases: Iterable[str]) -> None:
+        """Keep a person's declaration unless a newer one is there, and under which other pseudonyms to find it."""
+        with self._engine.begin() as connection:
+            insert = self._insert(DECLARATIONS).values(subject=subject, issued_at=issued_at, payload=payload)
+            connection.execute(
+                insert.on_conflict_do_update(
+                    index_elements=["subject"],
+                    set_={"issued_at": insert.excluded.issued_at, "payload": insert.excluded.payload},
+                    where=DECLARATIONS.c.issued_at <= insert.excluded.issued_at,
+                )
+            )
+            for alias in aliases:
+                insert = self._insert(ALIASES).values(alias=alias, subject=subject)
+                connection.execute(insert.on_conflict_do_update(index_elements=["alias"], set_={"subject": subject}))
+
+    def declaration_of(self, pseudonym: str) -> bytes:
+        """The newest declaration of a person, by any of their pseudonyms, as their phone would show it; or nothing."""
+        subject = select(ALIASES.c.subject).where(ALIASES.c.alias == pseudonym).scalar_subquery()
+        wanted = select(DECLARATIONS.c.payload).where(
+            or_(DECLARATIONS.c.subject == pseudonym, DECLARATIONS.c.subject == subject)
+        )
+        newest = wanted.order_by(DECLARATIONS.c.issued_at.desc()).limit(1)
+        with self._engine.connect() as connection:
+            return connection.execute(newest).scalar() or b""
+
     def close(self) -> None:
         """Give the connections back."""
         self._engine.dispose()
 
-    def _insert_once(self) -> Any:  # noqa: ANN401 - two dialects, one shape
-        insert = sqlite.insert if self._engine.dialect.name == "sqlite" else postgresql.insert
-        return insert(EVENTS).on_conflict_do_nothing(index_elements=["device", "ledger", "sequence"])
+    def _insert(self, table: Table) -> Any:  # noqa: ANN401 - two dialects, one shape
+        return (sqlite.insert if self._engine.dialect.name == "sqlite" else postgresql.insert)(table)
 
 
 def _durable(connection: Any, _record: object) -> None:  # noqa: ANN401 - DBAPI connections have no common type

@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from city import signing
+from city.provision import new_secrets, provision
 from demo.population import Population, Visitor
 from demo.processes import DemoFault, Started, free_port, start_broker, start_ingest, start_kiosk
 from demo.report import Report, Visit, file_event, load_visits, report
@@ -45,8 +46,12 @@ fps = 30
 [lines]
 pin_factory = "mock"
 [trust]
-declaration_keys = ["declaration.pem"]
+city_key = "city.pem"
+bundle = "trust.bundle"
 subject_key_file = "subject.key"
+[city_data]
+folder = "."
+risk_list = "none"
 [outbox]
 path = "outbox.sqlite3"
 [uplink]
@@ -141,12 +146,11 @@ class Demo:
         if self._path and not Path(self._path).exists():
             raise DemoFault(f"{self._path}: there is no such file or device; check its path")
         folder = self._folder
-        private = signing.new_key()
-        (folder / "declaration.pem").write_bytes(signing.public_pem(private))
-        (folder / "subject.key").write_bytes(SUBJECT_KEY)
+        held = new_secrets(SUBJECT_KEY)
+        provision(folder, held, self._clock.now().utc)
         shutil.copy(ROOT / "config" / "rules.toml", folder / "rules.toml")
         if self._source == "visitors":
-            people = Population(self._parsed.seed, signing.load_key(private), SUBJECT_KEY, self._clock.now().utc)
+            people = Population(self._parsed.seed, signing.load_key(held.declaration), SUBJECT_KEY, self._clock.now().utc)
             self._visitors = people.visitors(self._parsed.visitors if self._parsed.headless else UNTIL_CTRL_C)
             showings = showings_to_json([visitor.showing for visitor in self._visitors])
             (folder / "showings.json").write_text(showings, encoding="utf-8")

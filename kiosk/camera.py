@@ -1,16 +1,16 @@
-"""Where frames come from: the Pi's camera, a V4L2 camera, a video file, a folder of images.
+"""Where frames come from: the Pi's camera, a V4L2 camera; `kiosk.recordings` has files.
 
-Decides how the newest picture becomes a read-only grey `Frame`. Refuses to know what a code is, and what follows from
-a fault. Called by the daemon: one thread iterates over `frames()`, any thread may call `close()`.
+Decides how the newest picture becomes a read-only grey `Frame`. Refuses to know what a code is, what exposure one
+needs, and what follows from a fault. Called by the daemon: one thread iterates over `frames()`, any thread may call
+`expose()` and `close()`.
 """
 
+import logging
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import ExitStack
-from functools import partial
-from itertools import repeat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,20 +18,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kiosk.clock import Clock, S
+from kiosk import camera_controls
+from kiosk.clock import Clock
 from kiosk.errors import CameraFault
-from kiosk.messages import Frame
+from kiosk.messages import Exposure, Frame
+from kiosk.settings import WHOLE_VIEW, CameraSettings
+
+log = logging.getLogger("kiosk")
 
 Luma = NDArray[np.uint8]
-Wait = Callable[[float], bool]
-"""Sleeps for so many seconds, or until the source is closed: True then."""
 
 STALL_S = 5.0
 """A sensor gives its first frame within a second; `FrameWatch.vanished` has warned three seconds before."""
-MOST_SKIPPED = 15
-"""Frames in a row a late recording may skip: half a second, so that a slow machine still sees something."""
+
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 GREY = 128
+"""Of what surrounds a picture smaller than the frame."""
+UVC_MANUAL, UVC_APERTURE_PRIORITY = 1, 3
+"""V4L2_CID_EXPOSURE_AUTO. USB cameras know these two only; the second is their automatic."""
+UVC_UNIT_US = 100
+"""V4L2_CID_EXPOSURE_ABSOLUTE counts so."""
 
 
 class FrameSource(Protocol):
@@ -44,46 +50,60 @@ class FrameSource(Protocol):
             CameraFault: the camera failed or vanished, or a file cannot be read.
         """
 
+    def expose(self, exposure: Exposure | None) -> None:
+        """Ask for this from a coming frame on; None gives the camera its automatic back.
+
+        Harmless from another thread, after `close()`, and where a source cannot: `Frame.exposure` tells what was done.
+        """
+
     def close(self) -> None:
         """Let go of the camera. Harmless when repeated and from another thread; `frames()` ends soon after."""
 
 
-def _frame(luma: Luma, number: int, captured_ns: int) -> Frame:
+def frame_of(luma: Luma, number: int, captured_ns: int, exposure: Exposure | None = None) -> Frame:
+    """A frame; `luma` can no longer be written to."""
     luma.setflags(write=False)
-    return Frame(luma=luma, number=number, captured_ns=captured_ns)
+    return Frame(luma=luma, number=number, captured_ns=captured_ns, exposure=exposure)
 
 
 class PiCamera:
     """The Pi's own camera through picamera2 0.3.17 or newer (the first with a bounded wait).
 
-    Only the luma plane is copied, without colour conversion. `pixel_format` is YUV420 or NV12: every Pi knows both,
-    libcamera's virtual camera only the latter. Nothing is queued: each frame was exposed after it was asked for.
+    Only the luma plane is copied, without colour conversion; docs/camera.md says why one copy. `pixel_format` is YUV420
+    or NV12: every Pi knows both, libcamera's virtual camera only the latter. Nothing is queued: each frame was exposed
+    after it was asked for.
 
     Raises:
         CameraFault: picamera2 is not installed, or no camera answers.
     """
 
-    def __init__(self, clock: Clock, width: int, height: int, fps: int, *, pixel_format: str = "YUV420") -> None:
+    def __init__(self, clock: Clock, settings: CameraSettings, *, pixel_format: str = "YUV420") -> None:
         self._clock = clock
         self._closed = threading.Event()
         self._capturing = threading.Lock()
-        self._camera = _started(width, height, fps, pixel_format)
+        self._telling = threading.Lock()
+        self._camera = _started(settings, pixel_format)
+        self._known = self._camera.camera_controls
+        self._automatic = camera_controls.ShortAutomatic(settings.longest_exposure_us, self._known)
+        self._is_automatic = True
 
     def frames(self) -> Iterator[Frame]:
         """See `FrameSource`."""
         number = 0
-        while (luma := self._capture()) is not None:
-            yield _frame(luma, number, self._clock.now().monotonic_ns)
+        while captured := self._capture():
+            luma, exposure = captured
+            self._follow(exposure)
+            yield frame_of(luma, number, self._clock.now().monotonic_ns, exposure)
             number += 1
 
-    def _capture(self) -> Luma | None:
+    def _capture(self) -> tuple[Luma, Exposure | None] | None:
         with self._capturing:
             if self._closed.is_set():
                 return None
             try:
                 request = self._camera.capture_request(wait=STALL_S)
                 try:
-                    return _luma_plane(request)
+                    return _luma_plane(request), camera_controls.exposed(request.get_metadata())
                 finally:
                     request.release()
             except CancelledError:
@@ -94,16 +114,32 @@ class PiCamera:
                     f" (`vcgencmd get_throttled` should say 0x0) ({type(error).__name__})"
                 ) from error
 
+    def expose(self, exposure: Exposure | None) -> None:
+        """See `FrameSource`."""
+        with self._telling:
+            self._is_automatic = exposure is None
+            self._automatic.restart()
+            self._tell(camera_controls.exposing(exposure, self._known))
+
+    def _follow(self, taken: Exposure | None) -> None:
+        with self._telling:
+            if taken and self._is_automatic and (controls := self._automatic.follow(taken)):
+                self._tell(controls)
+
+    def _tell(self, controls: camera_controls.Controls) -> None:
+        if not self._closed.is_set():
+            self._camera.set_controls(controls)
+
     def close(self) -> None:
         """See `FrameSource`."""
         self._closed.set()
         # Wakes a capture that waits for a frame.
         self._camera.cancel_all_and_flush()
-        with self._capturing:
+        with self._capturing, self._telling:
             self._camera.close()
 
 
-def _started(width: int, height: int, fps: int, pixel_format: str) -> Any:  # noqa: ANN401 - picamera2 ships no types
+def _started(settings: CameraSettings, pixel_format: str) -> Any:  # noqa: ANN401 - picamera2 ships no types
     try:
         from picamera2 import Picamera2  # noqa: PLC0415 - from apt, on a Pi only
     except ImportError as error:
@@ -115,11 +151,7 @@ def _started(width: int, height: int, fps: int, pixel_format: str) -> Any:  # no
         try:
             camera = Picamera2()
             on_failure.callback(camera.close)
-            layout = {"size": (width, height), "format": pixel_format}
-            controls = _controls(fps, frozenset(camera.camera_controls))
-            camera.configure(
-                camera.create_video_configuration(main=layout, raw=None, buffer_count=4, queue=False, controls=controls)
-            )
+            _configure(camera, settings, pixel_format)
             camera.start()
         except (RuntimeError, IndexError, OSError) as error:
             # IndexError is how picamera2 says that libcamera lists no camera.
@@ -131,15 +163,17 @@ def _started(width: int, height: int, fps: int, pixel_format: str) -> Any:  # no
         return camera
 
 
-def _controls(fps: int, known: frozenset[str]) -> dict[str, object]:
-    """What a held-up code needs, as far as this sensor has it; values are libcamera's control_ids_core.yaml."""
-    frame_us = 1_000_000 // fps
-    wanted: dict[str, object] = {
-        "FrameDurationLimits": (frame_us, frame_us),
-        "AeExposureMode": 1,  # short: a moving code smears by less than a module
-        "AfMode": 2,  # continuous
-    }
-    return {name: value for name, value in wanted.items() if name in known}
+def _configure(camera: Any, settings: CameraSettings, pixel_format: str) -> None:  # noqa: ANN401 - as above
+    size = settings.width, settings.height
+    controls = camera_controls.for_reading(settings, camera.camera_controls.keys())
+    layout = {"size": size, "format": pixel_format}
+    camera.configure(
+        camera.create_video_configuration(main=layout, raw=None, buffer_count=4, queue=False, controls=controls)
+    )
+    # The sensor's view depends on the mode that was chosen for this size.
+    whole = camera.camera_properties.get("ScalerCropMaximum")
+    if whole and tuple(settings.region) != WHOLE_VIEW and "ScalerCrop" in camera.camera_controls:
+        camera.set_controls({"ScalerCrop": camera_controls.crop(whole, size, settings.region)})
 
 
 def _luma_plane(request: Any) -> Luma:  # noqa: ANN401 - a picamera2 CompletedRequest; picamera2 ships no types
@@ -158,7 +192,7 @@ def luma_of_rows(buffer: Luma, width: int, height: int, stride: int) -> Luma:
 
 
 class V4l2Camera:
-    """A USB camera at `device`, best a path under /dev/v4l/by-id. What it cannot do as asked, it does its own way.
+    """A USB camera, best a path under /dev/v4l/by-id. What it cannot do as asked, it does its own way.
 
     A silent camera is noticed after 10 s, or what OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT says.
 
@@ -166,20 +200,23 @@ class V4l2Camera:
         CameraFault: there is no such camera.
     """
 
-    def __init__(self, clock: Clock, device: str, width: int, height: int, fps: int) -> None:
+    def __init__(self, clock: Clock, settings: CameraSettings) -> None:
         self._clock = clock
-        self._device = device
+        self._device = device = settings.path
         self._closed = threading.Event()
         self._reading = threading.Lock()
         if not Path(device).exists():
             raise CameraFault(f"there is no {device}: plug the camera in, or correct [camera] path")
+        self._wanted: Exposure | None = None
+        self._in_force: Exposure | None = None
+        self._can_expose = True
         self._capture = cv2.VideoCapture(device, cv2.CAP_V4L2)
         if not self._capture.isOpened():
             raise CameraFault(f"{device} is no camera, or is in use: close other programs; is the user in group video?")
         wanted = {
-            cv2.CAP_PROP_FRAME_WIDTH: width,
-            cv2.CAP_PROP_FRAME_HEIGHT: height,
-            cv2.CAP_PROP_FPS: fps,
+            cv2.CAP_PROP_FRAME_WIDTH: settings.width,
+            cv2.CAP_PROP_FRAME_HEIGHT: settings.height,
+            cv2.CAP_PROP_FPS: settings.fps,
             cv2.CAP_PROP_BUFFERSIZE: 1,
             cv2.CAP_PROP_CONVERT_RGB: 0,
         }
@@ -193,11 +230,12 @@ class V4l2Camera:
         while (picture := self._read()) is not None:
             luma = luma_of_picture(picture)
             if luma is not None:
-                yield _frame(luma, number, self._clock.now().monotonic_ns)
+                yield frame_of(luma, number, self._clock.now().monotonic_ns, self._in_force)
                 number += 1
 
     def _read(self) -> NDArray[Any] | None:
         with self._reading:
+            self._tell(self._wanted)
             done, picture = (False, None) if self._closed.is_set() else self._capture.read()
             if self._closed.is_set():
                 self._capture.release()
@@ -205,6 +243,25 @@ class V4l2Camera:
         if not done:
             raise CameraFault(f"{self._device} gives no frames: replug the camera, then try another cable and port")
         return np.asarray(picture)
+
+    def expose(self, exposure: Exposure | None) -> None:
+        """See `FrameSource`. The time only: a gain of a USB camera has no unit, so its own stays."""
+        self._wanted = exposure
+
+    def _tell(self, wanted: Exposure | None) -> None:
+        """Between two frames, by the thread that reads them: OpenCV's captures are for one thread at a time."""
+        wanted = wanted and replace(wanted, gain=1.0)
+        if wanted == self._in_force or not self._can_expose or self._closed.is_set():
+            return
+        mode = UVC_APERTURE_PRIORITY if wanted is None else UVC_MANUAL
+        done = self._capture.set(cv2.CAP_PROP_AUTO_EXPOSURE, mode)
+        if done and wanted:
+            done = self._capture.set(cv2.CAP_PROP_EXPOSURE, max(1, round(wanted.exposure_us / UVC_UNIT_US)))
+        if done:
+            self._in_force = wanted
+        else:
+            self._can_expose = False
+            log.warning("%s takes no exposure: what is too dark or blown out stays so", self._device)
 
     def close(self) -> None:
         """See `FrameSource`."""
@@ -232,118 +289,6 @@ def luma_of_file(content: Luma) -> Luma | None:
     """Grey of an encoded image, None when it is none."""
     picture = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
     return None if picture is None else np.asarray(picture, dtype=np.uint8)
-
-
-class _Recording(ABC):
-    """Shows each picture when it is due; one that is more than its own length late gives way to the next.
-
-    A picture is a function, so that what is skipped need not be decoded.
-    """
-
-    def __init__(self, clock: Clock, fps: float, wait: Wait | None) -> None:
-        self._clock = clock
-        self._frame_ns = round(S / fps)
-        self._closed = threading.Event()
-        self._wait = wait or self._closed.wait
-
-    @abstractmethod
-    def _pictures(self) -> Iterator[Callable[[], Luma | None]]:
-        """Every picture, in order."""
-
-    def frames(self) -> Iterator[Frame]:
-        """See `FrameSource`."""
-        started_ns = self._clock.now().monotonic_ns
-        number = skipped = 0
-        for index, picture in enumerate(self._pictures()):
-            early_ns = started_ns + index * self._frame_ns - self._clock.now().monotonic_ns
-            if early_ns < -self._frame_ns and skipped < MOST_SKIPPED:
-                skipped += 1
-                continue
-            if self._wait(max(early_ns, 0) / S) or self._closed.is_set():
-                return
-            luma = picture()
-            if luma is not None:
-                yield _frame(luma, number, self._clock.now().monotonic_ns)
-                number, skipped = number + 1, 0
-
-    def close(self) -> None:
-        """See `FrameSource`."""
-        self._closed.set()
-
-
-class VideoFile(_Recording):
-    """A recording, played in real time at its own rate and size; the newest frame wins.
-
-    Raises:
-        CameraFault: it is no video that FFmpeg reads.
-    """
-
-    _RATES = range(1, 241)
-    _RATE_UNKNOWN = 30.0
-    """Some containers carry none, or their time base in its place."""
-
-    def __init__(self, clock: Clock, path: Path, *, wait: Wait | None = None) -> None:
-        # The named backend takes the path as it is; others see a pattern of numbered images in a percent sign.
-        self._capture = cv2.VideoCapture()
-        if not path.is_file() or not self._capture.open(str(path.absolute()), cv2.CAP_FFMPEG):
-            raise CameraFault(f"{path} is not a video that can be read: check [camera] path")
-        rate = self._capture.get(cv2.CAP_PROP_FPS)
-        super().__init__(clock, rate if round(rate) in self._RATES else self._RATE_UNKNOWN, wait)
-
-    def _pictures(self) -> Iterator[Callable[[], Luma | None]]:
-        while self._capture.grab():
-            yield self._decoded
-
-    def _decoded(self) -> Luma | None:
-        done, picture = self._capture.retrieve()
-        return luma_of_picture(np.asarray(picture)) if done else None
-
-
-class ImageFolder(_Recording):
-    """The png, jpg, jpeg and webp files of a folder in order of name, each held up as by a visitor.
-
-    Each is fitted into a grey frame for `dwell_s`; `gap_s` of plain grey follow.
-
-    Raises:
-        CameraFault: the folder holds no picture; from `frames()`, a picture cannot be read.
-    """
-
-    def __init__(
-        self,
-        clock: Clock,
-        folder: Path,
-        width: int,
-        height: int,
-        fps: float,
-        *,
-        dwell_s: float = 1.2,
-        gap_s: float = 0.3,
-        wait: Wait | None = None,
-    ) -> None:
-        super().__init__(clock, fps, wait)
-        self._size = (width, height)
-        self._dwell, self._gap = max(1, round(dwell_s * fps)), round(gap_s * fps)
-        files = sorted(folder.iterdir()) if folder.is_dir() else []
-        self._files = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-        if not self._files:
-            raise CameraFault(f"{folder} holds no png, jpg, jpeg or webp: check [camera] path")
-
-    def _pictures(self) -> Iterator[Callable[[], Luma | None]]:
-        empty = np.full(self._size[::-1], GREY, dtype=np.uint8)
-        for file in self._files:
-            shown = fitted(_read(file), *self._size)
-            yield from repeat(partial(np.asarray, shown), self._dwell)
-            yield from repeat(partial(np.asarray, empty), self._gap)
-
-
-def _read(file: Path) -> Luma:
-    try:
-        luma = luma_of_file(np.frombuffer(file.read_bytes(), dtype=np.uint8))
-    except OSError as error:
-        raise CameraFault(f"{file} cannot be read: {error.strerror}") from error
-    if luma is None:
-        raise CameraFault(f"{file} is not an image: replace it or take it out of the folder")
-    return luma
 
 
 def fitted(luma: Luma, width: int, height: int) -> Luma:

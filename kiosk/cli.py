@@ -13,13 +13,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from kiosk import __version__, wire
-from kiosk.camera import FrameSource, ImageFolder, PiCamera, V4l2Camera, VideoFile
+from kiosk.camera import FrameSource, PiCamera, V4l2Camera
+from kiosk.city_data import kept
 from kiosk.clock import TIMESYNC_MARK, Clock, SystemClock
 from kiosk.config import Loaded, effective, load
 from kiosk.daemon import Daemon, Parts, gate_for
 from kiosk.errors import ConfigError, StageFault
 from kiosk.gpio_alerts import GpioLines, pin_factory
 from kiosk.messages import Line
+from kiosk.recordings import ImageFolder, VideoFile
 from kiosk.settings import Settings
 from kiosk.supervisor import ServiceNotifier
 
@@ -86,7 +88,8 @@ def _check_config(parsed: argparse.Namespace) -> int:
 
 
 def _replay(parsed: argparse.Namespace) -> int:
-    gate = gate_for(load(parsed.config))
+    loaded = load(parsed.config)
+    gate = gate_for(loaded, kept(loaded)[0])
     steps = different = 0
     try:
         lines = parsed.journal.read_text(encoding="utf-8").splitlines()
@@ -145,8 +148,8 @@ def _parts(loaded: Loaded, clock: Clock, stack: ExitStack) -> Parts:
 def _camera(settings: Settings, clock: Clock) -> Callable[[], FrameSource]:
     camera = settings.camera
     sources: dict[str, Callable[[], FrameSource]] = {
-        "picamera2": lambda: PiCamera(clock, camera.width, camera.height, camera.fps),
-        "v4l2": lambda: V4l2Camera(clock, camera.path, camera.width, camera.height, camera.fps),
+        "picamera2": lambda: PiCamera(clock, camera),
+        "v4l2": lambda: V4l2Camera(clock, camera),
         "video": lambda: VideoFile(clock, Path(camera.path)),
         "images": lambda: ImageFolder(clock, Path(camera.path), camera.width, camera.height, camera.fps),
     }

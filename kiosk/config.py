@@ -9,7 +9,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from kiosk.credentials import Keyring
+from kiosk.credentials.keyring import city_issuers
 from kiosk.errors import ConfigError
 from kiosk.messages import Decision, Reason, Screen
 from kiosk.risk import Rules
 from kiosk.settings import Section, Settings, TrustSettings
+from kiosk.trust import Issuers
 
 SUBJECT_KEY_BYTES = 32
 """HMAC-SHA256 keys shorter than its output weaken it (RFC 2104, section 3)."""
@@ -32,17 +33,24 @@ SUBJECT_KEY_BYTES = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """Everything the daemon starts from: settings with absolute paths, the rules, and the keys."""
+    """Everything the daemon starts from: settings with absolute paths, the site's rules, and two keys.
+
+    `city` is the city's own key as `kiosk.trust` wants it; `subject_key` makes the pseudonyms.
+    """
 
     settings: Settings
     rules: Rules
-    keyring: Keyring
+    city: Issuers
+    subject_key: bytes = field(repr=False)
 
 
 _RULES = TypeAdapter(Rules)
 _PATHS = (  # relative ones start at the folder of kiosk.toml
     ("camera", "path"),
+    ("trust", "city_key"),
+    ("trust", "bundle"),
     ("trust", "subject_key_file"),
+    ("city_data", "folder"),
     ("outbox", "path"),
     ("uplink", "ca_file"),
     ("uplink", "certificate_file"),
@@ -61,10 +69,11 @@ def load(path: Path) -> Loaded:
     settings = _settings_from(_read_toml(path), path, mistakes)
     settings = _with_absolute_paths(settings, path.parent.absolute())
     rules = _rules_from(Path(settings.rules_file), mistakes)
-    keyring = _keys_from(settings.trust, path, mistakes)
-    if mistakes or rules is None or keyring is None:
+    city = _city_from(settings.trust, path, mistakes)
+    subject_key = _subject_key_from(settings.trust, path, mistakes)
+    if mistakes or rules is None or city is None or subject_key is None:
         raise ConfigError(mistakes)
-    return Loaded(settings=settings, rules=rules, keyring=keyring)
+    return Loaded(settings=settings, rules=rules, city=city, subject_key=subject_key)
 
 
 def load_rules(path: Path) -> Rules:
@@ -78,6 +87,17 @@ def load_rules(path: Path) -> Rules:
     if rules is None:
         raise ConfigError(mistakes)
     return rules
+
+
+def rules_from_text(text: str) -> Rules | str:
+    """Read the rules that the city sends in its bundle, by the same law as a site's; a sentence where they break it."""
+    try:
+        rules = _RULES.validate_python(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        return f"the city's rules are not TOML: {error}"
+    except ValidationError as error:
+        return "the city's rules: " + "; ".join(_mistakes(error, Rules))
+    return "; ".join(f"the city's rules: {line}" for line in _unsafe(rules)) or rules
 
 
 def effective(settings: Settings) -> str:
@@ -185,19 +205,23 @@ _NEVER_GRANTED = frozenset(
 )
 
 
-def _keys_from(trust: TrustSettings, path: Path, mistakes: list[str]) -> Keyring | None:
-    subject_key = _file_bytes(Path(trust.subject_key_file), f"{path}: trust.subject_key_file", mistakes)
-    pems = [_file_bytes(Path(name), f"{path}: trust.declaration_keys", mistakes) for name in trust.declaration_keys]
-    if subject_key is not None and len(subject_key) < SUBJECT_KEY_BYTES:
-        mistakes.append(f"{path}: trust.subject_key_file: needs at least {SUBJECT_KEY_BYTES} random bytes")
-        return None
-    if subject_key is None or None in pems:
+def _city_from(trust: TrustSettings, path: Path, mistakes: list[str]) -> Issuers | None:
+    pem = _file_bytes(Path(trust.city_key), f"{path}: trust.city_key", mistakes)
+    if pem is None:
         return None
     try:
-        return Keyring.from_pem(subject_key=subject_key, issuer_pems=[pem for pem in pems if pem])
+        return city_issuers(pem)
     except ValueError as error:
-        mistakes.append(f"{path}: trust.declaration_keys: {error}")
+        mistakes.append(f"{path}: trust.city_key: {error}")
         return None
+
+
+def _subject_key_from(trust: TrustSettings, path: Path, mistakes: list[str]) -> bytes | None:
+    key = _file_bytes(Path(trust.subject_key_file), f"{path}: trust.subject_key_file", mistakes)
+    if key is not None and len(key) < SUBJECT_KEY_BYTES:
+        mistakes.append(f"{path}: trust.subject_key_file: needs at least {SUBJECT_KEY_BYTES} random bytes")
+        return None
+    return key
 
 
 def _file_bytes(name: Path, key: str, mistakes: list[str]) -> bytes | None:
@@ -214,8 +238,6 @@ def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
         table = changed.get(section, getattr(settings, section))
         if name := getattr(table, key):
             changed[section] = table.model_copy(update={key: str(folder / name)})
-    keys = [str(folder / name) for name in settings.trust.declaration_keys]
-    changed["trust"] = changed["trust"].model_copy(update={"declaration_keys": keys})
     return settings.model_copy(update=changed)
 
 

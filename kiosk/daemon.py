@@ -8,25 +8,27 @@ does.
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import SystemRandom
-from typing import Generic, TextIO, TypeVar
+from typing import TextIO
 
 import cv2
 
-from kiosk import __version__, credentials, wire
+from kiosk import __version__, wire
 from kiosk.camera import FrameSource
+from kiosk.city_data import kept
 from kiosk.clock import MS, Clock, Now, S
 from kiosk.config import Loaded
-from kiosk.decoder import Reader, Searcher, Wanted
+from kiosk.decoder import Look, Reader, Searcher, Wanted
 from kiosk.errors import CameraFault
+from kiosk.exposure import ExposureControl
 from kiosk.frame_watch import FrameWatch
-from kiosk.gate import Gate, GateSettings
+from kiosk.gate import CityData, Gate, GateSettings
 from kiosk.gpio_alerts import Lines, Player, limits_for
+from kiosk.inbox import Inbox, Newest
 from kiosk.interlock import Interlock
 from kiosk.messages import (
     CheckIn,
@@ -34,6 +36,7 @@ from kiosk.messages import (
     Drive,
     Effect,
     Elapsed,
+    Exposure,
     Frame,
     Input,
     Record,
@@ -42,6 +45,7 @@ from kiosk.messages import (
     StageHealth,
 )
 from kiosk.outbox import Outbox
+from kiosk.risk import Freshness
 from kiosk.screen import ScreenServer
 from kiosk.supervisor import LATE_AFTER_NS, UPLINK_LATE_AFTER_NS, ServiceNotifier, Supervisor
 from kiosk.uplink import Broker, Uplink
@@ -55,68 +59,27 @@ TICK_NS = 500 * MS
 FEED_EVERY_NS = 1 * S
 """systemd wants to hear of us within WatchdogSec=30."""
 REOPEN_CAMERA_S = 2.0
-MOST_SEEN = 8
-"""Frames with codes that may wait for the core; older ones are dropped, the newest say the same."""
 SETTLE_NS = 10 * S
 """After a recording has ended: how long the city may take to acknowledge before the process leaves."""
 
 
-class Inbox:
-    """What waits for the core thread."""
+class Aim:
+    """Keeps the camera exposed for what was last glimpsed, one control for each time the camera is opened."""
 
-    def __init__(self) -> None:
-        self._ready = threading.Condition()
-        self._seen: deque[Seen] = deque(maxlen=MOST_SEEN)
-        self._rest: deque[Input] = deque()
-        self._woken = False
+    def __init__(self, longest_us: int) -> None:
+        self._longest_us = longest_us
+        self._source: FrameSource | None = None
+        self._control = ExposureControl(longest_us)
+        self._asked: Exposure | None = None
 
-    def put(self, given: Input) -> None:
-        """Add one input; codes beyond `MOST_SEEN` frames push out the oldest."""
-        with self._ready:
-            if isinstance(given, Seen):
-                self._seen.append(given)
-            else:
-                self._rest.append(given)
-            self._ready.notify()
-
-    def wake(self) -> None:
-        """Make a waiting `get` return."""
-        with self._ready:
-            self._woken = True
-            self._ready.notify()
-
-    def get(self, timeout_ns: int) -> Input | None:
-        """Take the next input, or None after the time or a wake-up."""
-        with self._ready:
-            self._ready.wait_for(lambda: self._woken or self._rest or self._seen, timeout=max(0, timeout_ns) / S)
-            self._woken = False
-            if self._rest:
-                return self._rest.popleft()
-            return self._seen.popleft() if self._seen else None
-
-
-T = TypeVar("T")
-
-
-class Newest(Generic[T]):
-    """A slot for one thing; a newer one replaces what nobody has taken."""
-
-    def __init__(self) -> None:
-        self._ready = threading.Condition()
-        self._held: T | None = None
-
-    def put(self, thing: T) -> None:
-        """Offer it."""
-        with self._ready:
-            self._held = thing
-            self._ready.notify()
-
-    def take(self, timeout_s: float) -> T | None:
-        """Take the newest, or None after the time."""
-        with self._ready:
-            self._ready.wait_for(lambda: self._held is not None, timeout=timeout_s)
-            held, self._held = self._held, None
-            return held
+    def correct(self, source: FrameSource | None, frame: Frame, look: Look) -> None:
+        """Ask the camera for another exposure where the frame calls for it."""
+        if source is not self._source:
+            self._source, self._control, self._asked = source, ExposureControl(self._longest_us), None
+        wanted = self._control.step(frame, look.glimpse, read=bool(look.sightings))
+        if source and wanted != self._asked:
+            source.expose(wanted)
+            self._asked = wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +111,7 @@ class Daemon:
         self._inbox = Inbox()
         self._newest = Newest[Frame]()
         self._wanted = Newest[Wanted]()
+        self._source: FrameSource | None = None
         self._stopping = threading.Event()
         self._frames_began = threading.Event()
         self._camera_ended = threading.Event()
@@ -177,7 +141,9 @@ class Daemon:
             version=__version__,
             random=SystemRandom(),
         )
-        self._gate = gate_for(parts.loaded)
+        city, troubles = kept(parts.loaded)
+        self._gate = gate_for(parts.loaded, city)
+        self._report("trust", "; ".join(troubles))
         fitted = settings.lines.gpios()
         interlock = Interlock(limits_for(fitted, settings.lines.relay_pulse_ms))
         self._player = Player(parts.lines, frozenset(fitted), interlock)
@@ -330,6 +296,7 @@ class Daemon:
                     stamp()
 
     def _play(self, source: FrameSource, stamp: Callable[[], None]) -> None:
+        self._source = source
         try:
             for frame in source.frames():
                 stamp()
@@ -337,11 +304,12 @@ class Daemon:
                 if self._stopping.is_set():
                     return
         finally:
+            self._source = None
             source.close()
 
     def _decode(self, stamp: Callable[[], None]) -> None:
         """Judge the picture, read its codes, and hand them to the core; what is left goes to the search."""
-        reader = Reader()
+        reader, aim = Reader(), Aim(self._parts.loaded.settings.camera.longest_exposure_us)
         while not self._stopping.is_set():
             stamp()
             frame = self._newest.take(TICK_NS / S)
@@ -350,31 +318,40 @@ class Daemon:
             self._frames_began.set()
             self._report("camera", self._watch.judge(frame))
             look = reader.look(frame)
-            if look.sightings:
-                self._inbox.put(Seen(sightings=look.sightings))
+            self._tell_seen(look)
             if look.wanted:
                 self._wanted.put(look.wanted)
+            aim.correct(self._source, frame, look)
 
     def _search(self, stamp: Callable[[], None]) -> None:
         """Look longer at what the quick look could not read."""
         searcher = Searcher()
         while not self._stopping.is_set():
             stamp()
-            wanted = self._wanted.take(TICK_NS / S)
-            if wanted and (sightings := searcher.search(wanted)):
-                self._inbox.put(Seen(sightings=sightings))
+            if wanted := self._wanted.take(TICK_NS / S):
+                self._tell_seen(searcher.search(wanted))
+
+    def _tell_seen(self, look: Look) -> None:
+        if look.sightings:
+            self._inbox.put(Seen(sightings=look.sightings))
+        elif look.glimpse:
+            self._inbox.put(look.glimpse)
 
 
-def gate_for(loaded: Loaded) -> Gate:
+def gate_for(loaded: Loaded, city: CityData) -> Gate:
     """Make the gate a configuration describes; also what a journal is replayed against."""
-    door, lines = loaded.settings.door, loaded.settings.lines
+    door, lines, data = loaded.settings.door, loaded.settings.lines, loaded.settings.city_data
+    fresh = Freshness(fresh_s=data.fresh_minutes * 60, limit_s=data.limit_hours * 3600)
     settings = GateSettings(
         direction=Direction(door.direction),
         relay_pulse_ms=lines.relay_pulse_ms,
         absence_ms=door.absence_ms,
         repeat_window_s=door.repeat_window_s,
+        frame_size=(loaded.settings.camera.width, loaded.settings.camera.height),
+        freshness=fresh if data.risk_list == "required" else None,
+        look_up=data.look_up,
     )
-    return Gate(settings, loaded.rules, partial(credentials.read, keyring=loaded.keyring))
+    return Gate(settings, city)
 
 
 def _broker(loaded: Loaded) -> Broker:

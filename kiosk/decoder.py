@@ -4,36 +4,48 @@ Decides which engine looks at which part of a frame, and how often. Refuses to k
 it is. The daemon's decode thread owns one `Reader`, its search thread one `Searcher`.
 
 `Reader` keeps up with the camera: zxing-cpp looks at every frame, and at the sharpened crop where it found a small
-code that it could not read. What it could not read, it hands on: the newest such frame is `Searcher`'s, which has the
-slow rungs and gives each frame one of them in turn. docs/decisions/0005-engines.md has order, gains and times.
+code that it could not read. What it could not read, it hands on: the newest such frame is `Searcher`'s, which puts
+together what many frames show of one code (`kiosk.fusion`), and gives each frame one slow rung in turn.
+docs/decisions/0005-engines.md has order, gains and times.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, islice
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from kiosk import glimpses
 from kiosk.clock import S
 from kiosk.engines import (
-    REPAIRS,
     Engine,
+    Found,
     Luma,
     Place,
     Read,
     ReadOpencv,
     ReadPyzbar,
+    deblurred,
+    is_picture,
+    lifted,
     locate_zxing,
+    looked_at,
     quad_of,
     read_zxing,
     repaired,
     sharpened,
+    spread,
 )
-from kiosk.messages import Frame, Quad, Sighting
+from kiosk.fusion import Afterimage, Fusion, look_at, mended, places_in
+from kiosk.layouts import read_found
+from kiosk.messages import Frame, Glimpse, Quad, Sighting
 
 Rung = tuple[str, Engine]
+Finding = Callable[[Luma], Found]
+FUSED = "fusion"
 
 MOST_SIGHTINGS = 8
 """Of one frame: two people can hold up two codes; a wall of codes is an attack on the time of the judge."""
@@ -43,6 +55,8 @@ FRAMES_PER_WIDE_LOOK = 3
 """While somebody is there without a code that is found: a Pi shall not run hot because people walk by."""
 SEARCH_NS = S
 """After a code was last read or found, frames without one are searched for so long: it is held badly, not gone."""
+MOST_FUSED = 2
+"""Places tried in one frame: about 15 ms each, and a decoy may come first."""
 MARGIN_PER_SIDE = 3
 """A crop reaches a third of the code's size beyond it: a quiet zone, and a corner that was placed badly."""
 QUICK_CROP_PX = 320 * 320
@@ -59,10 +73,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What the quick look at one frame gave: at most eight sightings, and what is left to search."""
+    """What the quick look at one frame gave: at most eight sightings, else what is left to search.
+
+    `glimpse` is of the first code that was found and not read.
+    """
 
     sightings: tuple[Sighting, ...] = ()
     wanted: Wanted | None = None
+    glimpse: Glimpse | None = None
 
 
 def crop_of(luma: Luma, quad: Quad) -> tuple[Luma, tuple[int, int]]:
@@ -70,7 +88,7 @@ def crop_of(luma: Luma, quad: Quad) -> tuple[Luma, tuple[int, int]]:
     xs, ys = [x for x, _ in quad], [y for _, y in quad]
     reach_x, reach_y = (max(xs) - min(xs)) // MARGIN_PER_SIDE + 1, (max(ys) - min(ys)) // MARGIN_PER_SIDE + 1
     left, top = max(0, min(xs) - reach_x), max(0, min(ys) - reach_y)
-    return luma[top : max(ys) + reach_y, left : max(xs) + reach_x], (left, top)
+    return luma[top : max(top, max(ys) + reach_y), left : max(left, max(xs) + reach_x)], (left, top)
 
 
 def in_crop(engine: Engine, luma: Luma, quad: Quad) -> list[Read]:
@@ -121,19 +139,22 @@ class Reader:
 
     def look(self, frame: Frame) -> Look:
         """Read what can be read at once. Never raises, whatever the picture."""
-        if frame.luma.size == 0:
+        if not is_picture(frame.luma):
             return Look()
         reads, places = locate_zxing(frame.luma)
         engine = "zxing-cpp"
         if reads or places:
             self._search_until_ns = frame.captured_ns + SEARCH_NS
-        if not reads and places and crop_of(frame.luma, places[0].quad)[0].size <= QUICK_CROP_PX:
+        if not reads and places and 0 < crop_of(frame.luma, places[0].quad)[0].size <= QUICK_CROP_PX:
             engine, reads = "zxing-cpp sharpened", in_crop(self._sharpened, frame.luma, places[0].quad)
         sightings = _sightings(frame, engine, reads)
         if reads:
             return Look(sightings=sightings)
-        wanted = Wanted(frame=frame, places=tuple(places)) if places or self._worth_a_search(frame) else None
-        return Look(wanted=wanted)
+        if places:
+            # zxing-cpp may tell of a code without saying where: nothing to crop, still something to say.
+            glimpse = glimpses.measure(frame.luma, places[0], frame.captured_ns, frame.exposure)
+            return Look(wanted=Wanted(frame=frame, places=tuple(places)), glimpse=glimpse)
+        return Look(wanted=Wanted(frame=frame)) if self._worth_a_search(frame) else Look()
 
     def _worth_a_search(self, frame: Frame) -> bool:
         """No code was found: zxing-cpp finds none that is too small, blurred or dark, or lacks its quiet zone."""
@@ -152,31 +173,88 @@ class Searcher:
     """
 
     def __init__(self) -> None:
-        pyzbar: Rung = ("pyzbar", ReadPyzbar())
-        opencv: Rung = ("opencv", ReadOpencv())
-        self._repairs: list[Rung] = [(f"zxing-cpp {repair.__name__}", repaired(repair)) for repair in REPAIRS]
-        self._close_rungs: list[Rung] = [("zxing-cpp sharpened", repaired(sharpened)), pyzbar, *self._repairs]
-        self._wide_rungs: list[Rung] = [*self._repairs, pyzbar, opencv]
-        self._close, self._wide = cycle(self._close_rungs), cycle(self._wide_rungs)
+        self._pyzbar, self._opencv = ReadPyzbar(), ReadOpencv()
+        self._fusion, self._afterimage = Fusion(), Afterimage()
+        self._close = cycle(self._close_rungs())
+        self._wide = cycle(self._wide_rungs())
 
-    def search(self, wanted: Wanted) -> tuple[Sighting, ...]:
+    def search(self, wanted: Wanted) -> Look:
         """Look at one frame with the rung whose turn it is. Never raises, whatever the picture."""
-        luma = wanted.frame.luma
-        if not wanted.places:
-            engine, look = next(self._wide)
-            return _sightings(wanted.frame, engine, look(luma))
-        engine, look = next(self._close)
-        return _sightings(wanted.frame, engine, in_crop(look, luma, wanted.places[0].quad))
+        frame = wanted.frame
+        self._afterimage.add(frame.luma)
+        if reads := self._fused(frame, wanted.places):
+            return Look(sightings=_sightings(frame, FUSED, reads))
+        placed = [place for place in wanted.places if _area(place.quad)]
+        if placed:
+            engine, look = next(self._close)
+            return Look(sightings=_sightings(frame, engine, in_crop(look, frame.luma, placed[0].quad)))
+        engine, find = next(self._wide)
+        reads, places = find(frame.luma)
+        if not reads and places:
+            engine, reads = FUSED, self._fused(frame, tuple(places))
+        if reads or not places:
+            return Look(sightings=_sightings(frame, engine, reads))
+        return Look(glimpse=glimpses.measure(frame.luma, places[0], frame.captured_ns, frame.exposure))
+
+    def _fused(self, frame: Frame, places: tuple[Place, ...]) -> list[Read]:
+        """Add what the frame shows of a code that was found, or of the one that was followed until now."""
+        for place in places[:MOST_FUSED] or (None,):
+            if self._fusion.add(frame.luma, place, frame.captured_ns) and (reads := self._fusion.read()):
+                return reads
+        return []
+
+    def _close_rungs(self) -> list[Rung]:
+        """For the crop around a code that was found."""
+        return [
+            ("finders", read_found),
+            ("zxing-cpp sharpened", repaired(sharpened)),
+            ("zxing-cpp lifted", repaired(lifted)),
+            ("pyzbar", self._pyzbar),
+            ("zxing-cpp spread", repaired(spread)),
+            ("zxing-cpp deblurred", repaired(deblurred)),
+        ]
+
+    def _wide_rungs(self) -> list[tuple[str, Finding]]:
+        """For a whole frame in which no code was found. The afterimage tells places only: it may mix two codes."""
+        after = self._afterimage
+        return [
+            ("finders", _only(read_found)),
+            ("zxing-cpp lifted", partial(looked_at, lifted)),
+            ("afterimage", lambda _luma: ([], places_in(after.soft()))),
+            ("zxing-cpp deblurred", partial(looked_at, deblurred)),
+            ("pyzbar", _only(self._pyzbar)),
+            ("zxing-cpp spread", partial(looked_at, spread)),
+            ("afterimage deblurred", lambda _luma: ([], places_in(after.deblurred(), enlarged=2))),
+            ("opencv", _only(self._opencv)),
+        ]
 
     def rungs(self) -> list[Rung]:
-        """Every rung of the ladder in order, each on a whole still: for measuring, and for explaining a picture."""
-        close = [(f"{name} crop", _at_places(engine)) for name, engine in self._close_rungs]
-        return [("zxing-cpp", read_zxing), *close, *self._wide_rungs]
+        """The ladder in order, each rung on a whole still: for measuring, and for explaining a picture."""
+        close = [(f"{name} crop", _at_places(engine)) for name, engine in self._close_rungs()]
+        wide: list[Rung] = [(name, _reads(find)) for name, find in self._wide_rungs() if "afterimage" not in name]
+        return [("zxing-cpp", read_zxing), ("mended", _mended), *close, *wide]
+
+
+def _only(engine: Engine) -> Finding:
+    return lambda luma: (engine(luma), [])
+
+
+def _reads(find: Finding) -> Engine:
+    return lambda luma: find(luma)[0]
+
+
+def _area(quad: Quad) -> float:
+    return float(cv2.contourArea(np.array(quad, dtype=np.float32)))
+
+
+def _mended(luma: Luma) -> list[Read]:
+    looks = (look_at(luma, place) for place in locate_zxing(luma)[1])
+    return [read for look in looks if look and (read := mended([look]))]
 
 
 def _at_places(engine: Engine) -> Engine:
     def read(luma: Luma) -> list[Read]:
-        places = locate_zxing(luma)[1]
+        places = [place for place in locate_zxing(luma)[1] if _area(place.quad)]
         return [found for place in places[:MOST_SIGHTINGS] for found in in_crop(engine, luma, place.quad)]
 
     return read
@@ -207,7 +285,7 @@ class Decoder:
     def read(self, frame: Frame) -> tuple[Sighting, ...]:
         """All codes that the quick look reads, else those of the slow rung whose turn it is. Never raises."""
         look = self._reader.look(frame)
-        return self._searcher.search(look.wanted) if look.wanted else look.sightings
+        return self._searcher.search(look.wanted).sightings if look.wanted else look.sightings
 
     def rungs(self) -> list[Rung]:
         """See `Searcher.rungs`."""

@@ -4,13 +4,14 @@ Decides how each engine is called so that it gives exact bytes. Refuses to know 
 ladder's (`kiosk.decoder`), its only caller.
 
 An engine is `(luma) -> [(payload, quad), ...]`; every one gives the bytes that were encoded, never text that passed
-through a guess of the character set. A repair is `(luma) -> luma`, and zxing-cpp reads what it gives.
+through a guess of the character set. Where the code itself declares one, they are UTF-8; a part of a divided message is
+a `Part` (docs/decisions/0009-text.md). A repair is `(luma) -> luma`, and zxing-cpp reads what it gives.
 """
 
 import ctypes
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import cv2
@@ -18,8 +19,10 @@ import numpy as np
 import zxingcpp
 from numpy.typing import NDArray
 
+from kiosk.eci import payload_of, segments_of
 from kiosk.errors import KioskError
 from kiosk.messages import Quad
+from kiosk.structured_append import Part, header_of
 
 Luma = NDArray[np.uint8]
 Read = tuple[bytes, Quad]
@@ -41,9 +44,19 @@ class Place:
     mask: int | None = None
 
 
+_HEX_ECI = zxingcpp.TextMode.HexECI
+"""The only form in which zxing-cpp tells whether a code declares its character set, and which."""
+_DECLARES = (b"2", b"4", b"6")
+"""In the symbology identifier `]Q2` (ISO/IEC 18004, annex F)."""
 _MODEL_2 = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCodeModel2)
 
-_Found = tuple[list[Read], list[Place]]
+Found = tuple[list[Read], list[Place]]
+"""What was read, and where codes are that were not."""
+
+
+def is_picture(luma: Luma) -> bool:
+    """Whether an engine may be shown it: a driver at fault can give frames that break the promise of their type."""
+    return luma.dtype == np.uint8 and luma.ndim == 2 and luma.size > 0  # noqa: PLR2004 - rows and columns
 
 
 def quad_of(corners: Iterable[tuple[float, float]]) -> Quad:
@@ -52,28 +65,42 @@ def quad_of(corners: Iterable[tuple[float, float]]) -> Quad:
     return first, second, third, fourth
 
 
-def locate_zxing(luma: Luma) -> _Found:
+def locate_zxing(luma: Luma) -> Found:
     """Every code zxing-cpp reads, and the place of every one it finds but cannot read.
 
     Model 2 only: with `QRCode` come Micro QR codes, whose smallest size corrects no errors and invents digits.
     """
     reads, places = [], []
-    for code in zxingcpp.read_barcodes(luma, formats=_MODEL_2, return_errors=True):
-        at = code.position
-        corners = (at.top_left, at.top_right, at.bottom_right, at.bottom_left)
-        quad = quad_of([(corner.x, corner.y) for corner in corners])
-        if code.valid:
-            reads.append((code.bytes, quad))
-        else:
-            places.append(_place(quad, cast("Mapping[str, Any] | None", code.extra) or {}))
+    for code in zxingcpp.read_barcodes(luma, formats=_MODEL_2, text_mode=_HEX_ECI, return_errors=True):
+        place = _place(code)
+        if place and code.valid:
+            reads.append((_payload(code, place), place.quad))
+        elif place:
+            places.append(place)
     return reads, places
 
 
-def _place(quad: Quad, extra: Mapping[str, Any]) -> Place:
-    """What zxing-cpp tells of a code whose format information it could read."""
+def _place(code: zxingcpp.Barcode) -> Place | None:
+    """None for a Micro QR code, which may be found damaged although it was not asked for."""
+    at = code.position
+    quad = quad_of([(corner.x, corner.y) for corner in (at.top_left, at.top_right, at.bottom_right, at.bottom_left)])
+    extra = cast("Mapping[str, Any] | None", code.extra) or {}
     if not {"Version", "ECLevel", "DataMask"} <= extra.keys():
         return Place(quad=quad)
+    if not str(extra["Version"]).isdecimal():
+        return None
     return Place(quad=quad, version=int(extra["Version"]), level=str(extra["ECLevel"]), mask=int(extra["DataMask"]))
+
+
+def _payload(code: zxingcpp.Barcode, place: Place) -> bytes:
+    """The bytes of a code; in UTF-8 where it declares its character set; a `Part` where it is one."""
+    sent = bytes.fromhex(code.text)
+    segments = segments_of(sent[3:]) if sent[2:3] in _DECLARES else ((None, code.bytes),)
+    dark = np.asarray(code.to_image(add_quiet_zones=False)) == 0
+    header = None
+    if place.version is not None and place.level is not None and place.mask is not None:
+        header = header_of(dark, place.version, place.level, place.mask)
+    return Part(header, segments) if header else payload_of(segments)
 
 
 def read_zxing(luma: Luma) -> list[Read]:
@@ -100,24 +127,36 @@ def deblurred(luma: Luma) -> Luma:
 
 def spread(luma: Luma) -> Luma:
     """Grey levels spread over the whole range, once single noisy pixels are gone: for darkness and for haze."""
-    return np.asarray(cv2.normalize(cv2.medianBlur(luma, 3), np.empty_like(luma), 0, 255, cv2.NORM_MINMAX), np.uint8)
+    calm = cv2.medianBlur(luma, 3)
+    return np.asarray(cv2.normalize(calm, np.empty_like(calm), 0, 255, cv2.NORM_MINMAX), np.uint8)
 
 
-REPAIRS: tuple[Repair, ...] = (spread, deblurred)
-"""In the order of their turns, on crops and on whole frames."""
+_LIFT = (255 * (np.arange(256) / 255) ** 0.45).astype(np.uint8)
+
+
+def lifted(luma: Luma) -> Luma:
+    """Dark parts spread out beside a bright lamp or window: gamma 0.45."""
+    return np.asarray(cv2.LUT(luma, _LIFT), dtype=np.uint8)
+
+
+def looked_at(repair: Repair, luma: Luma) -> Found:
+    """What zxing-cpp reads and finds in the repaired picture, in pixels of the one before."""
+    picture = repair(luma)
+    shrink = luma.shape[1] / picture.shape[1]
+    reads, places = locate_zxing(picture)
+    return (
+        [(payload, _shrunk(quad, shrink)) for payload, quad in reads],
+        [replace(place, quad=_shrunk(place.quad, shrink)) for place in places],
+    )
+
+
+def _shrunk(quad: Quad, shrink: float) -> Quad:
+    return quad_of((x * shrink, y * shrink) for x, y in quad)
 
 
 def repaired(repair: Repair) -> Engine:
     """Give the engine that is zxing-cpp on the repaired picture."""
-
-    def read(luma: Luma) -> list[Read]:
-        picture = repair(luma)
-        shrink = luma.shape[1] / picture.shape[1]
-        return [
-            (payload, quad_of([(x * shrink, y * shrink) for x, y in quad])) for payload, quad in read_zxing(picture)
-        ]
-
-    return read
+    return lambda luma: looked_at(repair, luma)[0]
 
 
 class ReadPyzbar:
@@ -192,8 +231,13 @@ class ReadOpencv:
 
     OpenCV takes bytes that are no UTF-8 for Latin-1 and re-encodes them, and its text ends at a NUL. So its own answer
     never counts: zxing-cpp reads the modules that OpenCV found and sampled, and if it cannot, none is given.
+
+    It compares every finder pattern, and every square, with every other: a wall of them takes it minutes. So pictures
+    with many are not shown to it. 139 photos have at most 17 patterns; few of them have more than 2,000 outlines.
     """
 
+    _MOST_PATTERNS = 60
+    _MOST_OUTLINES = 2000
     _QUIET_MODULES = 4
     _MODULE_PX = 4
 
@@ -202,13 +246,28 @@ class ReadOpencv:
 
     def __call__(self, luma: Luma) -> list[Read]:
         """At most one code."""
+        if self.takes_long(luma):
+            return []
         try:
             _, corners, modules = self._detector.detectAndDecode(luma)
         except (cv2.error, UnicodeDecodeError):
             # Kanji that its build cannot decode (-213), and assertions on degenerate finder patterns.
             return []
         payload = b"" if modules is None else self._exactly(modules)
-        return [(payload, quad_of(corners[0].tolist()))] if payload else []
+        return [(payload, quad_of(corners[0].tolist()))] if payload and np.isfinite(corners).all() else []
+
+    def takes_long(self, luma: Luma) -> bool:
+        """Whether the picture has more patterns or outlines than any photo."""
+        if luma.size == 0:
+            return True
+        near = cv2.adaptiveThreshold(luma, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, 31, 7)
+        # Children, grandchildren: a finder pattern is a ring, its hole, and what is in the hole.
+        outlines, nested = cv2.findContours(near, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+        if not outlines:
+            return False
+        child = nested[0, :, 2]
+        patterns = np.count_nonzero((child >= 0) & (child[child] >= 0))
+        return len(outlines) > self._MOST_OUTLINES or int(patterns) > self._MOST_PATTERNS
 
     def _exactly(self, modules: cv2.typing.MatLike) -> bytes:
         quiet = np.pad(modules, self._QUIET_MODULES, constant_values=255)

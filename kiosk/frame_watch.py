@@ -46,6 +46,8 @@ class FrameWatch:
     def judge(self, frame: Frame) -> str:
         """Empty when all is well, else one sentence for a technician, the same as long as the fault lasts."""
         now_ns = self._seen_ns = frame.captured_ns
+        if frame.luma.ndim != 2 or frame.luma.dtype != np.uint8:  # noqa: PLR2004 - rows and columns
+            return "the camera gives no grey pictures: update its driver, or choose another [camera] source"
         sample = frame.luma[::SAMPLE, ::SAMPLE]
         few = sample.size * RARE
         self._black_ns = _since(self._black_ns, now_ns, holds=int(np.count_nonzero(sample > DARK)) <= few)

@@ -31,6 +31,7 @@ class Scheme(StrEnum):
     BHYT = "bhyt"
     HC1 = "hc1"
     SHC = "shc"
+    LINK = "link"
 
 
 class Decision(StrEnum):
@@ -199,9 +200,11 @@ class CertificateKind(StrEnum):
 class Certificate:
     """What a vaccination, test or recovery certificate states, once its signature was good.
 
-    `country` is the issuer's (ISO 3166-1 alpha-2). `on` is the day of the dose, the sample or the first positive test,
-    None where the certificate does not say. `dose` of `doses` counts vaccinations; `detected` is a test's result.
-    `product` is the code of the vaccine or the kind of test as the certificate has it.
+    `country` is the issuer's (ISO 3166-1 alpha-2), empty where the certificate names none. `expires_at` is no later
+    than the end of the issuer's own certificate, and the end of 9999 for one that never expires. `on` is the day of the
+    dose, the sample or the first positive test, None where the certificate does not say. `dose` of `doses` counts
+    vaccinations; `detected` is a test's result. `product` is the code of the vaccine or the kind of test as the
+    certificate has it.
     """
 
     kind: CertificateKind
@@ -221,7 +224,9 @@ class Certificate:
 class Credential:
     """A parsed payload whose signature, if its format has one, was good.
 
-    `subject` is the keyed pseudonym of the person (32 hex digits); `initials` is all of the name that goes on.
+    `subject` is the keyed pseudonym of the person (32 hex digits); `initials` is all of the name that goes on in the
+    clear. `sealed` is who it is, to the health authority's key alone, in base64; empty where the code does not say, or
+    no authority was named. `digest` names this one certificate, for revocation.
     """
 
     scheme: Scheme
@@ -229,6 +234,8 @@ class Credential:
     initials: str
     declaration: Declaration | None = None
     certificate: Certificate | None = None
+    sealed: str = ""
+    digest: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +251,8 @@ class Refusal:
 class Verdict:
     """The decision about one presentation. `reasons` has the weightiest first and is never empty.
 
-    `data_age_s` is the age of what it was decided on: the declaration, where there is one.
+    `data_age_s` is the age of the declaration, where there is one; `city_age_s` that of the city's data behind the
+    verdict, None where the kiosk has none.
     """
 
     decision: Decision
@@ -252,6 +260,7 @@ class Verdict:
     alarm: bool
     direction: Direction
     data_age_s: int | None = None
+    city_age_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,6 +295,8 @@ class CheckIn:
     scheme: Scheme | None
     subject: str | None
     data_age_s: int | None
+    city_age_s: int | None = None
+    sealed: str = ""
     late_record: bool = False
 
 
@@ -299,6 +310,7 @@ class Alert:
     reasons: tuple[Reason, ...]
     scheme: Scheme | None
     subject: str | None
+    sealed: str = ""
     late_record: bool = False
 
 
@@ -405,11 +417,19 @@ class LinkStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The city's answer to a look-up: the person's newest declaration as they got it, empty where there is none."""
+
+    asked: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Elapsed:
     """A deadline the gate asked for has come."""
 
 
-Input = Seen | Glimpse | StageHealth | LinkStatus | Elapsed
+Input = Seen | Glimpse | StageHealth | LinkStatus | Answer | Elapsed
 
 
 # What comes out of it, to be done in order.
@@ -421,6 +441,13 @@ class Record:
 
     events: tuple[Event, ...]
     before_drive: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Look up the newest declaration of this pseudonym with the city."""
+
+    subject: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -437,4 +464,4 @@ class Show:
     view: View
 
 
-Effect = Record | Drive | Show
+Effect = Record | Drive | Show | Ask

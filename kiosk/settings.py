@@ -42,19 +42,45 @@ class DoorSettings(Section):
     repeat_window_s: Annotated[int, Field(ge=0, le=3600)] = 30
 
 
+US_PER_S = 1_000_000
+LEAST_SIDE = 0.2
+"""Of the view: the ISP enlarges what is smaller, and no module gets sharper."""
+WHOLE_VIEW = (0.0, 0.0, 1.0)
+"""As a region: left, top and side, in shares of the view."""
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class CameraSettings(Section):
-    """[camera] where frames come from."""
+    """[camera] where frames come from, and how the Pi's camera is set."""
 
     source: Literal["picamera2", "v4l2", "video", "images", "visitors"] = "picamera2"
     path: str = ""
     width: Annotated[int, Field(ge=320, le=4608)] = 1280
     height: Annotated[int, Field(ge=240, le=2592)] = 720
     fps: Annotated[int, Field(ge=5, le=60)] = 30
+    longest_exposure_us: Annotated[int, Field(ge=500, le=33_000)] = 10_000
+    lens_position: Annotated[float, Field(ge=0, le=15)] = 0.0
+    region: Annotated[list[Share], Field(min_length=3, max_length=3)] = list(WHOLE_VIEW)
 
     @model_validator(mode="after")
     def _path_belongs(self) -> Self:
         if self.source != "picamera2" and not self.path:
             raise ValueError(f"path: source {self.source!r} needs one (the device, file or folder)")
+        return self
+
+    @model_validator(mode="after")
+    def _exposure_fits_frame(self) -> Self:
+        if self.longest_exposure_us * self.fps > US_PER_S:
+            raise ValueError(
+                f"longest_exposure_us: a frame at fps = {self.fps} lasts {US_PER_S // self.fps} us; shorten one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _region_inside(self) -> Self:
+        left, top, side = self.region
+        if side < LEAST_SIDE or max(left, top) + side > 1:
+            raise ValueError(f"region: left, top and side must stay within 1, and side be at least {LEAST_SIDE}")
         return self
 
 
@@ -87,10 +113,27 @@ class LineSettings(Section):
 
 
 class TrustSettings(Section):
-    """[trust] whose declarations count, and the key that turns a person into a pseudonym."""
+    """[trust] the city's own key, what it last said whom to believe, and the key that makes pseudonyms."""
 
-    declaration_keys: Annotated[list[FileName], Field(min_length=1)] = ["keys/declaration.pem"]
+    city_key: FileName = "keys/city.pem"
+    bundle: FileName = "keys/trust.bundle"
     subject_key_file: FileName = "keys/subject.key"
+
+
+class CityDataSettings(Section):
+    """[city_data] what the city sends, and how old it may be."""
+
+    folder: FileName = "/var/lib/kiosk"
+    risk_list: Literal["required", "none"] = "required"
+    fresh_minutes: Annotated[int, Field(ge=1, le=1440)] = 60
+    limit_hours: Annotated[int, Field(ge=1, le=168)] = 24
+    look_up: bool = True
+
+    @model_validator(mode="after")
+    def _limit_is_later(self) -> Self:
+        if self.fresh_minutes > self.limit_hours * 60:
+            raise ValueError("limit_hours: must not be less than fresh_minutes; data is fresh first, then old")
+        return self
 
 
 class OutboxSettings(Section):
@@ -153,6 +196,7 @@ class Settings(Section):
     camera: CameraSettings = CameraSettings()
     lines: LineSettings = LineSettings()
     trust: TrustSettings = TrustSettings()
+    city_data: CityDataSettings = CityDataSettings()
     outbox: OutboxSettings = OutboxSettings()
     uplink: UplinkSettings = UplinkSettings()
     screen: ScreenSettings = ScreenSettings()

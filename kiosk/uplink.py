@@ -1,9 +1,11 @@
-"""Drains the outbox to the city's broker over MQTT 5, and tells the door whether the city answers.
+"""The connection to the city's broker over MQTT 5: events go out, and what the city sends comes in.
 
 paho is bare transport here and gets no thread of its own: this module turns its socket in the uplink thread, so that
 none of the faults of paho's queue and thread can occur (docs/decisions/0003). It publishes only after CONNACK, keeps
 at most `WINDOW` events unacknowledged, and a row leaves the outbox only when the city says it has committed it.
-Reconnects back off with full jitter. Birth and will are retained. The daemon runs `Uplink.run`.
+Look-ups go before events, once, and only on a live connection. What the city sends to all kiosks is handed to the feed,
+and the whole risk list is fetched only while the feed wants it. Reconnects back off with full jitter. Birth and will
+are retained. The daemon runs `Uplink.run`.
 """
 
 import select
@@ -11,9 +13,8 @@ import socket
 import ssl
 import struct
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Protocol
 
@@ -24,10 +25,12 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from kiosk import wire
+from kiosk.broker import Broker, tls_context
 from kiosk.clock import Clock, S
-from kiosk.errors import OutboxFault, UplinkFault
-from kiosk.messages import LinkStatus
+from kiosk.errors import OutboxFault
+from kiosk.messages import Answer, LinkStatus
 from kiosk.outbox import Row
+from kiosk.questions import ANSWER_WITHIN_S, Questions
 
 WINDOW = 16
 """Events in flight; below mosquitto's default Receive Maximum of 20, which paho itself does not honour."""
@@ -35,6 +38,8 @@ ACKNOWLEDGE_WITHIN_S = 10
 """A row not acknowledged by then is published again on a new connection; paho never resends on a live one."""
 CONNECT_WITHIN_S = 5.0
 """For TCP and TLS together, and again for CONNACK. Name resolution has the system's own limit."""
+BIGGEST_MESSAGE = 48 * 1024 * 1024
+"""Bytes we let the broker send at once (Maximum Packet Size): a risk list of 5 million people, on a Pi of 1 GB."""
 KEEP_ALIVE_S = 15
 """A dead broker is noticed within one and a half of these."""
 BACK_OFF_FIRST_S = 1.0
@@ -65,18 +70,19 @@ class Source(Protocol):
         """Let rows go."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broker:
-    """Where and how to log in. `ca_file` empty: the system's authorities."""
+class Feed(Protocol):
+    """What takes the city's messages to all kiosks; `kiosk.city_feed` in the daemon."""
 
-    host: str
-    port: int
-    tls: bool
-    username: str = ""
-    password: str = ""
-    ca_file: str = ""
-    certificate_file: str = ""
-    key_file: str = ""
+    @property
+    def wants_snapshot(self) -> bool:
+        """Whether the whole risk list is needed."""
+
+    def receive(self, topic: str, payload: bytes) -> None:
+        """Take a message."""
+
+
+_Came = tuple[str, bytes, bytes]
+"""Topic, payload and correlation data."""
 
 
 class _Ended(Exception):
@@ -91,20 +97,24 @@ class Uplink:
         origin: who we are; the device is also the client id.
         outbox: what to drain.
         clock: for timers.
+        feed: takes what the city sends to all kiosks.
         on_status: told whenever online or the number waiting changes.
+        on_answer: told what the city answers to `ask`.
         on_trouble: told one sentence when the link goes down, for the log.
         version: of this firmware, for the birth.
         random: jitter.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - two of them only where the city sends something
         self,
         broker: Broker,
         origin: wire.Origin,
         outbox: Source,
         clock: Clock,
         *,
+        feed: Feed | None = None,
         on_status: Callable[[LinkStatus], None],
+        on_answer: Callable[[Answer], None] = lambda _: None,
         on_trouble: Callable[[str], None],
         version: str,
         random: Random,
@@ -113,7 +123,9 @@ class Uplink:
         self._device = origin.device
         self._outbox = outbox
         self._clock = clock
+        self._feed = feed
         self._on_status = on_status
+        self._on_answer = on_answer
         self._on_trouble = on_trouble
         self._version = version
         self._random = random
@@ -126,7 +138,16 @@ class Uplink:
         self._failures = 0
         self._in_flight: dict[int, int] = {}
         self._cursor = self._alert_cursor = 0
+        self._questions = Questions(random)
+        self._came = deque[_Came]()
+        self._fetching = False
+        self._heard_ns = 0
         self._ending = ""
+
+    def ask(self, subject: str) -> None:
+        """Look somebody up with the city; `on_answer` gets the answer, if one comes. From any thread."""
+        self._questions.ask(subject)
+        self.nudge()
 
     def nudge(self) -> None:
         """Something was stored or let go: look at the outbox now. From any thread."""
@@ -160,11 +181,17 @@ class Uplink:
 
     def _live_one_connection(self, stamp: Callable[[], None]) -> None:
         self._in_flight.clear()
+        self._came.clear()
         self._cursor = self._alert_cursor = 0
+        self._fetching = False
         self._ending = ""
         client = self._client()
+        limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        limits.MaximumPacketSize = BIGGEST_MESSAGE
         try:
-            client.connect(self._broker.host, self._broker.port, keepalive=KEEP_ALIVE_S, clean_start=True)
+            client.connect(
+                self._broker.host, self._broker.port, keepalive=KEEP_ALIVE_S, clean_start=True, properties=limits
+            )
         except (OSError, ValueError) as error:
             where = f"{self._broker.host}:{self._broker.port}"
             raise _Ended(f"cannot reach the broker at {where} ({error}); check network, name and TLS") from error
@@ -174,8 +201,11 @@ class Uplink:
             while not self._closing.is_set():
                 stamp()
                 self._tell(online=True)
+                self._follow(client)
+                self._publish_look_ups(client)
                 self._publish_next(client)
                 self._turn(client, TICK_S)
+                self._take_in(stamp)
                 self._check_overdue()
             client.disconnect(ReasonCode(PacketTypes.DISCONNECT, identifier=DISCONNECT_WITH_WILL))
             while client.want_write():
@@ -193,7 +223,10 @@ class Uplink:
             self._turn(client, TICK_S)
 
     def _greet(self, client: mqtt.Client) -> None:
-        client.subscribe(wire.acknowledgement_topic(self._device), qos=1)
+        client.subscribe([(wire.acknowledgement_topic(self._device), 1), (wire.answer_topic(self._device), 0)])
+        if self._feed:
+            client.subscribe([(wire.TRUST_TOPIC, 1), (wire.DELTA_TOPIC, 1)])
+        self._questions.forget()
         birth = wire.State(
             device=self._device,
             online=True,
@@ -202,6 +235,25 @@ class Uplink:
             at=self._clock.now().utc,
         )
         client.publish(wire.state_topic(self._device), birth.model_dump_json(), qos=1, retain=True)
+
+    def _follow(self, client: mqtt.Client) -> None:
+        """Fetch the whole risk list while it is wanted, and no longer: each one is megabytes."""
+        wanted = self._feed is not None and self._feed.wants_snapshot
+        if wanted and not self._fetching:
+            client.subscribe(wire.SNAPSHOT_TOPIC, qos=1)
+        elif self._fetching and not wanted:
+            client.unsubscribe(wire.SNAPSHOT_TOPIC)
+        self._fetching = wanted
+
+    def _publish_look_ups(self, client: mqtt.Client) -> None:
+        """QoS 0: beside the window, never repeated, and no reason to end a connection."""
+        while question := self._questions.next(self._clock.now().monotonic_ns):
+            about = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            about.ResponseTopic = wire.answer_topic(self._device)
+            about.CorrelationData = question.correlation
+            about.MessageExpiryInterval = ANSWER_WITHIN_S
+            request = wire.LookUp(subject=question.subject).model_dump_json()
+            client.publish(wire.look_up_topic(self._device), request, qos=0, properties=about)
 
     def _publish_next(self, client: mqtt.Client) -> None:
         """Fill the window: alerts first, then the rest in order of sequence."""
@@ -230,6 +282,7 @@ class Uplink:
             self._wake_out.recv(4096)
         try:
             if line in readable:
+                self._heard_ns = self._clock.now().monotonic_ns
                 self._read(client)
             if writable:
                 client.loop_write()
@@ -245,8 +298,10 @@ class Uplink:
             client.loop_read()  # TLS holds decrypted bytes that select cannot see
 
     def _check_overdue(self) -> None:
-        oldest_ns = min(self._in_flight.values(), default=None)
-        if oldest_ns is not None and self._clock.now().monotonic_ns - oldest_ns > ACKNOWLEDGE_WITHIN_S * S:
+        since_ns = min(self._in_flight.values(), default=None)
+        if since_ns is not None and self._fetching:  # acknowledgements queue behind a list that takes its time
+            since_ns = max(since_ns, self._heard_ns)
+        if since_ns is not None and self._clock.now().monotonic_ns - since_ns > ACKNOWLEDGE_WITHIN_S * S:
             raise _Ended(f"the city has not acknowledged within {ACKNOWLEDGE_WITHIN_S} s; is its ingest running?")
 
     def _tell(self, *, online: bool) -> None:
@@ -297,7 +352,26 @@ class Uplink:
             self._ending = f"the broker refuses to take an event: {reason}; check the ACL of {self._device}"
 
     def _received(self, _c: mqtt.Client, _u: object, message: mqtt.MQTTMessage) -> None:
-        said = wire.decode_acknowledgement(bytes(message.payload))
+        correlation = getattr(message.properties, "CorrelationData", b"")
+        self._came.append((message.topic, bytes(message.payload), correlation))
+
+    # What came is taken in outside of paho: a fault of ours is no fault of the broker's.
+
+    def _take_in(self, stamp: Callable[[], None]) -> None:
+        while self._came:
+            topic, payload, correlation = self._came.popleft()
+            if topic == wire.acknowledgement_topic(self._device):
+                self._let_go(payload)
+            elif topic == wire.answer_topic(self._device):
+                answer = self._questions.answered(correlation, payload, self._clock.now().monotonic_ns)
+                if answer:
+                    self._on_answer(answer)
+            elif self._feed and topic in (wire.TRUST_TOPIC, wire.SNAPSHOT_TOPIC, wire.DELTA_TOPIC):
+                self._feed.receive(topic, payload)
+            stamp()
+
+    def _let_go(self, payload: bytes) -> None:
+        said = wire.decode_acknowledgement(payload)
         if isinstance(said, wire.Unreadable):
             self._on_trouble(f"an acknowledgement cannot be read: {said.why}")
             return
@@ -306,21 +380,3 @@ class Uplink:
             self._failures = 0
             for sequence in said.sequences:
                 self._in_flight.pop(sequence, None)
-
-
-def tls_context(broker: Broker) -> ssl.SSLContext:
-    """Trust the city's authority (or the system's), show our certificate, TLS 1.2 or newer.
-
-    Raises:
-        UplinkFault: a file cannot be used.
-    """
-    try:
-        context = ssl.create_default_context(cafile=broker.ca_file or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if broker.certificate_file:
-            context.load_cert_chain(Path(broker.certificate_file), Path(broker.key_file))
-    except (OSError, ssl.SSLError) as error:
-        raise UplinkFault(
-            f"uplink: certificates cannot be used ({error}); check ca_file, certificate_file, key_file"
-        ) from error
-    return context

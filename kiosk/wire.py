@@ -22,6 +22,7 @@ from kiosk.messages import (
     Elapsed,
     Event,
     Fault,
+    Glimpse,
     Input,
     LinkStatus,
     Record,
@@ -33,6 +34,15 @@ from kiosk.messages import (
 
 ROOT = "kiosk/v1"
 """First levels of every topic; the number changes when a payload stops being readable by yesterday's reader."""
+
+CITY = "city/v1"
+"""First levels of what the city says to all kiosks; no device can be called so."""
+TRUST_TOPIC = f"{CITY}/trust"
+"""Where the newest signed trust bundle stands, retained (docs/trust.md)."""
+SNAPSHOT_TOPIC = f"{CITY}/risk-list/snapshot"
+"""Where the newest signed risk list stands whole, retained; 9 MB for a million people (docs/risk-list.md)."""
+DELTA_TOPIC = f"{CITY}/risk-list/delta"
+"""Where the newest change of the risk list stands, retained."""
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -49,6 +59,7 @@ KINDS: dict[str, type[CheckIn] | type[Alert] | type[Fault]] = {"check-in": Check
 _KIND_OF = {body: kind for kind, body in KINDS.items()}
 _BODIES = {kind: TypeAdapter(body) for kind, body in KINDS.items()}
 _EVENT_TOPIC = re.compile(rf"{ROOT}/([^/]+)/event/({'|'.join(KINDS)})")
+_LOOK_UP_TOPIC = re.compile(rf"{ROOT}/([^/]+)/lookup")
 _SHARED = {"ledger", "sequence", "place", "access_point"}
 
 
@@ -67,6 +78,14 @@ class Received:
 
     origin: Origin
     stored: StoredEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A look-up as the city gets it. `device` is who asks."""
+
+    device: str
+    subject: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +116,12 @@ class Acknowledgement(_Value):
     sequences: list[Annotated[int, Field(ge=1, le=BIGGEST_SEQUENCE)]] = Field(min_length=1, max_length=1000)
 
 
+class LookUp(_Value):
+    """Asks the city for the newest declaration of one person. The answer is the bytes of its code, or none."""
+
+    subject: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+
+
 def event_topic(device: str, kind: str) -> str:
     """Where a device publishes its events of one kind."""
     return f"{ROOT}/{device}/event/{kind}"
@@ -110,6 +135,16 @@ def state_topic(device: str) -> str:
 def acknowledgement_topic(device: str) -> str:
     """Where the city answers one device."""
     return f"{ROOT}/{device}/ack"
+
+
+def look_up_topic(device: str) -> str:
+    """Where a device asks about a person."""
+    return f"{ROOT}/{device}/lookup"
+
+
+def answer_topic(device: str) -> str:
+    """Where a device gets the answers to its look-ups, and nobody else's."""
+    return f"{ROOT}/{device}/answer"
 
 
 def kind_of(event: Event) -> str:
@@ -197,6 +232,17 @@ def decode_state(payload: bytes) -> State | Unreadable:
         return Unreadable(why="; ".join(_places_of(error)))
 
 
+def decode_look_up(topic: str, payload: bytes) -> Asked | Unreadable:
+    """Read a look-up from where it was published; the device is the topic's, which the broker vouches for."""
+    place = _LOOK_UP_TOPIC.fullmatch(topic)
+    if place is None or len(payload) > BIGGEST_PAYLOAD:
+        return Unreadable(why=f"not a look-up's topic, or longer than {BIGGEST_PAYLOAD} bytes")
+    try:
+        return Asked(device=place[1], subject=LookUp.model_validate_json(payload).subject)
+    except ValidationError as error:
+        return Unreadable(why="; ".join(_places_of(error)))
+
+
 def event_schema(kind: str) -> dict[str, Any]:
     """JSON Schema (2020-12) of one kind's whole document; docs/schemas holds them, a test keeps them equal."""
     body = _BODIES[kind].json_schema()
@@ -235,6 +281,11 @@ def acknowledgement_schema() -> dict[str, Any]:
     return {"$schema": DIALECT, **Acknowledgement.model_json_schema(), "additionalProperties": False}
 
 
+def look_up_schema() -> dict[str, Any]:
+    """JSON Schema of what a kiosk asks."""
+    return {"$schema": DIALECT, **LookUp.model_json_schema(), "additionalProperties": False}
+
+
 def _places_of(error: ValidationError) -> list[str]:
     """Name the fields that are wrong, without what stood in them."""
     return [
@@ -249,7 +300,7 @@ def _compact(document: object) -> bytes:
 
 # The journal: a line an input with its time and the effects it had, so that a trace is a replay test.
 
-_JOURNALLED: tuple[type[Any], ...] = (Seen, StageHealth, LinkStatus, Elapsed, Record, Drive, Show)
+_JOURNALLED: tuple[type[Any], ...] = (Seen, Glimpse, StageHealth, LinkStatus, Elapsed, Record, Drive, Show)
 
 
 _T = TypeVar("_T")

@@ -6,6 +6,7 @@ the pictures are made up.
 
 import shutil
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 from playwright.sync_api import sync_playwright
 
 from kiosk.config import load_rules
-from kiosk.messages import Direction, Reason, Screen, View, Wording
+from kiosk.messages import Direction, Hint, Reason, Screen, View, Wording
 from kiosk.screen import ScreenServer
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -67,10 +68,16 @@ VIEWS = {
         fault="camera: no frame for 5 s; check the ribbon cable",
     ),
 }
+HINTS = {
+    f"hint-{hint}": View(
+        screen=Screen.READING, wording=RULES.hints[hint], direction=Direction.ENTRY, online=True, hint=hint
+    )
+    for hint in Hint
+}
 
 
-def draw() -> list[Path]:
-    """Photograph every view at 1280 x 720, each into its own file."""
+def draw(views: dict[str, View], folder: Path) -> list[Path]:
+    """Photograph every view at 1280 x 720, each into its own file in the folder."""
     server = ScreenServer(port=0)
     thread = threading.Thread(target=server.serve)
     thread.start()
@@ -80,10 +87,10 @@ def draw() -> list[Path]:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(CHROMIUM_FLAGS))
             page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
             page.goto(server.address)
-            for name, view in VIEWS.items():
+            for name, view in views.items():
                 server.show(view)
-                page.wait_for_selector(f'body[data-screen="{view.screen}"]')
-                files.append(DOCS / f"screen-{name}.png")
+                page.wait_for_selector(f'body[data-screen="{view.screen}"][data-hint="{view.hint or ""}"]')
+                files.append(folder / f"screen-{name}.png")
                 page.screenshot(path=files[-1])
             browser.close()
     finally:
@@ -92,7 +99,7 @@ def draw() -> list[Path]:
     return files
 
 
-def contact_sheet(files: list[Path]) -> Path:
+def contact_sheet(files: list[Path], name: str) -> Path:
     """Tile the pictures at two fifths of their size, three in a row."""
     small = []
     for file in files:
@@ -107,15 +114,17 @@ def contact_sheet(files: list[Path]) -> Path:
         row, column = divmod(index, COLUMNS)
         top, left = GAP + row * (height + GAP), GAP + column * (width + GAP)
         sheet[top : top + height, left : left + width] = picture
-    path = DOCS / "screen.png"
+    path = DOCS / name
     cv2.imwrite(str(path), sheet, [cv2.IMWRITE_PNG_COMPRESSION, 9])
     return path
 
 
 def main() -> int:
     """Write the pictures and say how large they are."""
-    files = draw()
-    for path in [*files, contact_sheet(files)]:
+    files = draw(VIEWS, DOCS)
+    with tempfile.TemporaryDirectory() as folder:
+        hints = contact_sheet(draw(HINTS, Path(folder)), "screen-hints.png")
+    for path in [*files, contact_sheet(files, "screen.png"), hints]:
         print(f"{path.relative_to(DOCS.parent)}  {path.stat().st_size // 1024} KiB")
     return 0
 

@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from kiosk.clock import MS, Now
 from kiosk.config import load_rules
+from kiosk.gate import CityData, GateSettings
 from kiosk.messages import (
     Credential,
     Decision,
@@ -91,6 +93,25 @@ def verdict(
 ) -> Verdict:
     """A verdict with one reason."""
     return Verdict(decision=decision, reasons=(reason,), alarm=alarm, direction=direction)
+
+
+def site(direction: Direction = Direction.ENTRY, **changes: Any) -> GateSettings:  # noqa: ANN401 - any setting
+    """A site that goes without risk list and look-up, and whatever else a test wants."""
+    usual = GateSettings(
+        direction=direction,
+        relay_pulse_ms=500,
+        absence_ms=1500,
+        repeat_window_s=30,
+        frame_size=(1280, 720),
+        freshness=None,
+        look_up=False,
+    )
+    return replace(usual, **changes)
+
+
+def city(codes: Mapping[bytes, Credential | Refusal], rules: Rules = RULES, **changes: Any) -> CityData:  # noqa: ANN401 - any part
+    """What the city sent, with a table of codes in place of keys."""
+    return replace(CityData(rules=rules, read=reader(codes)), **changes)
 
 
 def reader(codes: Mapping[bytes, Credential | Refusal]) -> Callable[[bytes], Credential | Refusal]:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from city.signing import load_key, new_key, public_pem
+from city.provision import new_secrets, provision
+from city.signing import load_key
 from kiosk.camera import FrameSource
 from kiosk.clock import Clock
 from kiosk.config import Loaded, load
@@ -16,8 +17,12 @@ SUBJECT_KEY = bytes(32)
 CONFIG = """
 rules_file = "{rules}"
 [trust]
-declaration_keys = ["declaration.pem"]
+city_key = "city.pem"
+bundle = "trust.bundle"
 subject_key_file = "subject.key"
+[city_data]
+folder = "."
+risk_list = "none"
 [lines]
 pin_factory = "mock"
 [outbox]
@@ -43,10 +48,9 @@ class Door:
     """
 
     def __init__(self, folder: Path, clock: Clock, camera: FrameSource, notify: str = "") -> None:
-        private = new_key()
-        self.issuer = load_key(private)
-        (folder / "declaration.pem").write_bytes(public_pem(private))
-        (folder / "subject.key").write_bytes(SUBJECT_KEY)
+        held = new_secrets(SUBJECT_KEY)
+        self.issuer = load_key(held.declaration)
+        provision(folder, held, clock.now().utc)
         config = folder / "kiosk.toml"
         config.write_text(CONFIG.format(rules=REPOSITORY / "config" / "rules.toml"), encoding="utf-8")
         self.outbox = folder / "outbox.sqlite3"

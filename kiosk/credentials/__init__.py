@@ -8,7 +8,7 @@ is for `kiosk.risk`. Called by `kiosk.gate` once for each presentation.
 import unicodedata
 from collections.abc import Callable
 
-from kiosk.credentials import bhyt, cccd, declaration, foreign, place, vn1405
+from kiosk.credentials import bhyt, cccd, declaration, hc1, place, shc, unsupported, vn1405
 from kiosk.credentials.keyring import Keyring
 from kiosk.credentials.subject import initials_of, subject_of
 from kiosk.messages import Credential, Reason, Refusal
@@ -22,7 +22,9 @@ ENDS = " \ufeff" + "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
 
 FORMATS: tuple[tuple[Callable[[str], bool], Callable[[str, Keyring], Credential | Refusal]], ...] = (
     (declaration.looks_like, declaration.parse),
-    (foreign.looks_like, foreign.parse),
+    (hc1.looks_like, hc1.parse),
+    (shc.looks_like, shc.parse),
+    (unsupported.looks_like, unsupported.parse),
     (place.looks_like, place.parse),
     (vn1405.looks_like, vn1405.parse),
     (cccd.looks_like, cccd.parse),

@@ -1,11 +1,13 @@
 """Decides whether a COSE_Sign1 message (RFC 9052) is by a key we trust, and only then opens it.
 
-It refuses to know what the claims mean and whether they are still valid. Called by the signed formats; it serves
-ES256 and PS256, with or without the tags 18 (COSE_Sign1) and 61 (CWT), so that EU certificates (HC1) can use it too.
+It refuses to know what the claims mean, whether they are still valid, and whether the issuer may make them. Called by
+the signed formats; it serves ES256 and PS256, with or without the tags 18 (COSE_Sign1) and 61 (CWT), so that EU
+certificates (HC1) can use it too.
 """
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import cbor2
 from cryptography.exceptions import InvalidSignature
@@ -14,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from kiosk.credentials.issuer import Issuer, PublicKey
 from kiosk.messages import Reason, Refusal, Scheme
 
-PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 Claims = dict[object, object]
 
 ALG, KID = 1, 4
@@ -33,17 +35,23 @@ DATE_TAGS = (0, 1)
 """The only tags content may hold: two countries tag the dates in their certificates."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """Content whose signature is good, and all the issuers whose key made it: never none, and rarely two."""
+
+    content: bytes
+    by: tuple[Issuer, ...]
+
+
 def kid_of(key: PublicKey) -> bytes:
     """Name a key: the first 8 bytes of SHA-256 over its DER SubjectPublicKeyInfo."""
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()[:8]
 
 
-def verify(
-    cose: bytes, issuers: Mapping[bytes, tuple[PublicKey, ...]], scheme: Scheme | None = None
-) -> Claims | Refusal:
-    """Check the signature, then give the claims.
+def verify(cose: bytes, issuers: Mapping[bytes, tuple[Issuer, ...]], scheme: Scheme | None = None) -> Signed | Refusal:
+    """Check the signature.
 
-    Every key that bears the message's kid is tried. A protected header parameter wins over an unprotected one. An
+    Every issuer that bears the message's kid is tried. A protected header parameter wins over an unprotected one. An
     unprotected algorithm is no opening: each kind of key verifies by one algorithm only, whatever a header says.
     `scheme` goes into refusals.
     """
@@ -51,29 +59,39 @@ def verify(
     def refuse(reason: Reason, detail: str) -> Refusal:
         return Refusal(reason=reason, detail=detail, scheme=scheme)
 
-    message = _load(cose.removeprefix(TAG_CWT).removeprefix(TAG_SIGN1))
+    message = load(cose.removeprefix(TAG_CWT).removeprefix(TAG_SIGN1))
     match message:
         case [bytes(protected), dict(unprotected), bytes(content), bytes(signature)]:
             pass
         case _:
             return refuse(Reason.MALFORMED, "message: not a COSE_Sign1 array")
-    header = _load(protected) if protected else {}
+    header = load(protected) if protected else {}
     if not isinstance(header, dict):
         return refuse(Reason.MALFORMED, "header: not a CBOR map")
     algorithm, kid = (header.get(name, unprotected.get(name)) for name in (ALG, KID))
     if algorithm not in (ES256, PS256):
         return refuse(Reason.MALFORMED, "header: no algorithm among ES256 and PS256")
-    keys = issuers.get(kid, ()) if isinstance(kid, bytes) else ()
-    if not keys:
+    trusted = issuers.get(kid, ()) if isinstance(kid, bytes) else ()
+    if not trusted:
         return refuse(Reason.ISSUER_UNKNOWN, "header: no trusted key bears this kid")
-    signed = cbor2.dumps(["Signature1", protected, b"", content])
-    if not any(_good(key, algorithm, signature, signed) for key in keys):
+    # RFC 9052, section 4.4: a header without parameters is signed as no bytes, however it was sent.
+    signed = cbor2.dumps(["Signature1", protected if header else b"", b"", content])
+    by = tuple(issuer for issuer in trusted if is_good(issuer.key, algorithm, signature, signed))
+    if not by:
         return refuse(Reason.SIGNATURE_INVALID, "signature: not by the key the kid names")
-    claims = _load(content)
-    return claims if isinstance(claims, dict) else refuse(Reason.MALFORMED, "claims: not a CBOR map")
+    return Signed(content=content, by=by)
 
 
-def _good(key: PublicKey, algorithm: object, signature: bytes, signed: bytes) -> bool:
+def claims_of(signed: Signed, scheme: Scheme | None = None) -> Claims | Refusal:
+    """Open what was signed: a CWT's claims."""
+    claims = load(signed.content)
+    if not isinstance(claims, dict):
+        return Refusal(reason=Reason.MALFORMED, detail="claims: not a CBOR map", scheme=scheme)
+    return claims
+
+
+def is_good(key: PublicKey, algorithm: object, signature: bytes, signed: bytes) -> bool:
+    """Whether the key made this signature by this algorithm (its COSE number; two integers side by side for ES256)."""
     try:
         if isinstance(key, rsa.RSAPublicKey):
             pss = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=padding.PSS.DIGEST_LENGTH)
@@ -87,8 +105,8 @@ def _good(key: PublicKey, algorithm: object, signature: bytes, signed: bytes) ->
         return False
 
 
-def _load(encoded: bytes) -> object:
-    """Decode one CBOR item, or give None."""
+def load(encoded: bytes) -> object:
+    """Decode one CBOR item within bounds, or give None."""
     # The bounds come first: from other tags, cbor2 would build regular expressions and cycles before any signature
     # has been checked.
     if not within_bounds(encoded):

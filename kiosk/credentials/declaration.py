@@ -14,7 +14,8 @@ from typing import cast
 
 import base45
 
-from kiosk.credentials.cose import Claims, verify
+from kiosk.credentials.cose import Claims, claims_of, verify
+from kiosk.credentials.issuer import Issuer, Use
 from kiosk.credentials.keyring import Keyring
 from kiosk.credentials.subject import MAX_INITIALS
 from kiosk.messages import Credential, Declaration, Reason, Refusal, Scheme, Symptom, Visit
@@ -53,15 +54,32 @@ def parse(text: str, keyring: Keyring) -> Credential | Refusal:
         cose = b""
     if not cose:
         return _malformed("text: not base45, or too long")
-    claims = verify(cose, keyring.issuers, Scheme.DECLARATION)
-    if isinstance(claims, Refusal):
-        return claims
-    broken = _first_broken(claims)
-    return _malformed(broken) if broken else _credential(claims)
+    signed = verify(cose, keyring.issuers, Scheme.DECLARATION)
+    if isinstance(signed, Refusal):
+        return signed
+    if not any(issuer.may_sign(Use.DECLARATION, None) for issuer in signed.by):
+        return _not_entitled("issuer: may not sign declarations")
+    claims = claims_of(signed, Scheme.DECLARATION)
+    return claims if isinstance(claims, Refusal) else _declared(claims, signed.by)
 
 
 def _malformed(detail: str) -> Refusal:
     return Refusal(reason=Reason.MALFORMED, detail=detail, scheme=Scheme.DECLARATION)
+
+
+def _declared(claims: Claims, by: tuple[Issuer, ...]) -> Credential | Refusal:
+    broken = _first_broken(claims)
+    if broken:
+        return _malformed(broken)
+    credential = _credential(claims)
+    declared = credential.declaration
+    if declared and not any(issuer.may_sign(Use.DECLARATION, declared.issued_at) for issuer in by):
+        return _not_entitled("issuer: might not sign at the time of issue")
+    return credential
+
+
+def _not_entitled(detail: str) -> Refusal:
+    return Refusal(reason=Reason.ISSUER_NOT_ENTITLED, detail=detail, scheme=Scheme.DECLARATION)
 
 
 def _first_broken(claims: Claims) -> str:

@@ -5,6 +5,7 @@ a CBOR map, filled up to a multiple of `BLOCK` bytes so that its length says lit
 opens with `opened`. docs/decisions/0011-identity.md.
 """
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -21,7 +22,8 @@ BLOCK = 256
 KIND, NUMBER, NAME, BORN, ADDRESS, PHONE = 1, 2, 3, 4, 5, 6
 """Keys of the sealed map. KIND is the namespace of NUMBER: "id", "qid", "bhyt", "cert"."""
 
-Seal = Callable[["Identity"], bytes]
+Seal = Callable[["Identity"], str]
+"""Gives base64, for JSON; empty where there is nobody to seal to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +38,9 @@ class Identity:
     phone: str = field(repr=False, default="")
 
 
-def no_seal(_identity: Identity) -> bytes:
+def no_seal(_identity: Identity) -> str:
     """For a door whose city has named no health authority: nothing of the identity goes on."""
-    return b""
+    return ""
 
 
 def seal_for(authority_pem: bytes) -> Seal:
@@ -54,13 +56,13 @@ def seal_for(authority_pem: bytes) -> Seal:
     if not isinstance(key, X25519PublicKey):
         wrong = "the health authority's key is not an X25519 key: make it with `city keys`"
         raise ValueError(wrong)  # noqa: TRY004 - the file is wrong, not the call
-    return lambda identity: SUITE.encrypt(_filled(_encoded(identity)), key, INFO)
+    return lambda identity: base64.b64encode(SUITE.encrypt(_filled(_encoded(identity)), key, INFO)).decode()
 
 
-def opened(sealed: bytes, key: X25519PrivateKey) -> Identity | None:
+def opened(sealed: str, key: X25519PrivateKey) -> Identity | None:
     """Who it is, for the health authority; None where it was not sealed to this key, or was changed."""
     try:
-        fields = cbor2.loads(SUITE.decrypt(sealed, key, INFO).rstrip(b"\0"))
+        fields = cbor2.loads(SUITE.decrypt(base64.b64decode(sealed, validate=True), key, INFO).rstrip(b"\0"))
     except (InvalidTag, ValueError, cbor2.CBORDecodeError):
         return None
     return Identity(

@@ -8,11 +8,14 @@ save time.
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from kiosk.testing import wear
+from kiosk.testing.conditions import PLAIN, Condition
+from kiosk.testing.wear import Area
 
 Grey = NDArray[np.uint8]
 Point = tuple[float, float]
@@ -26,7 +29,8 @@ QUIET_MODULES = 4
 class Carrier:
     """A thing with a code on it. `mips` halve in size; `centre`, `module` and `shapes` are in pixels of the first.
 
-    `modules` counts one side of the code without its quiet zone; `shapes` are the convex outlines of what is opaque.
+    `modules` counts one side of the code without its quiet zone; `shapes` are the convex outlines of what is opaque:
+    the thing itself, then fingers. `screen` is the outline of what shines by itself.
     """
 
     mips: tuple[Grey, ...]
@@ -34,15 +38,7 @@ class Carrier:
     module: int
     modules: int
     shapes: tuple[NDArray[np.float32], ...]
-
-
-class Area(NamedTuple):
-    """A rectangle in a drawing: left, top, width, height, in pixels."""
-
-    left: float
-    top: float
-    width: float
-    height: float
+    screen: NDArray[np.float32] | None = None
 
 
 def code_modules(payload: bytes) -> NDArray[np.bool_]:
@@ -144,7 +140,7 @@ def _app(image: Grey, screen: Area, code: Grey, light: int, rng: np.random.Gener
 
 
 @lru_cache(maxsize=8)
-def phone(payload: bytes, seed: int) -> Carrier:
+def phone(payload: bytes, seed: int, condition: Condition = PLAIN) -> Carrier:
     """A phone with the code on its bright screen, held in a hand."""
     rng = np.random.default_rng([seed, 1])
     light, dark = int(rng.integers(180, 241)), int(rng.integers(18, 42))
@@ -155,7 +151,12 @@ def phone(payload: bytes, seed: int) -> Carrier:
     image = np.full((ceil(body.height + 2 * margin), ceil(body.width + 2 * margin)), 70, dtype=np.uint8)
     shapes = [_rounded(body, width * 0.09)]
     cv2.fillPoly(image, [shapes[0].astype(np.int32)], (int(rng.integers(22, 48)),))
-    at = _app(image, Area(margin + bezel, margin + 2 * bezel, width, height), code, light, rng)
+    screen = Area(margin + bezel, margin + 2 * bezel, width, height)
+    at = _app(image, screen, code, light, rng)
+    if condition.dark_mode:
+        wear.inverted(image, screen)
+    if condition.cracked:
+        wear.cracked(image, screen, at, module, np.random.default_rng([seed, 5]))
     _glare(image, rng)
     grip = at.top + at.height + width * 0.14
     for number in range(4):
@@ -163,7 +164,14 @@ def phone(payload: bytes, seed: int) -> Carrier:
         shapes.append(_finger(image, tip, (margin * 0.8, margin * 0.68), -8))
     shapes.append(_finger(image, (margin * 0.95, grip + width * 0.12), (margin * 0.9, margin * 2.1), 8))
     centre = (at.left + at.width / 2, at.top + at.height / 2)
-    return Carrier(mips=_mips(image, module), centre=centre, module=module, modules=modules, shapes=tuple(shapes))
+    return Carrier(
+        mips=_mips(image, module),
+        centre=centre,
+        module=module,
+        modules=modules,
+        shapes=tuple(shapes),
+        screen=_rounded(Area(screen.left - 2, screen.top - 2, screen.width + 4, screen.height + 4), 1),
+    )
 
 
 def _print(image: Grey, paper: Area, code: Grey, tones: Point, rng: np.random.Generator) -> Area:
@@ -185,7 +193,7 @@ def _print(image: Grey, paper: Area, code: Grey, tones: Point, rng: np.random.Ge
 
 
 @lru_cache(maxsize=8)
-def card(payload: bytes, seed: int) -> Carrier:
+def card(payload: bytes, seed: int, condition: Condition = PLAIN) -> Carrier:
     """A printed card between thumb and fist."""
     rng = np.random.default_rng([seed, 2])
     light, dark = int(rng.integers(150, 211)), int(rng.integers(28, 60))
@@ -200,6 +208,9 @@ def card(payload: bytes, seed: int) -> Carrier:
     outline = _rounded(paper, side * 0.04)
     cv2.fillPoly(image, [outline.astype(np.int32)], (light,))
     at = _print(image, paper, code, (dark, light), rng)
+    if condition.fold_deg:
+        fold = condition.drawn("fold_deg", seed)
+        wear.creased(image, paper, at, module, fold, np.random.default_rng([seed, 6]))
     thumb = _finger(image, (hold_x - side * 0.04, hold_y - side * 0.02), (side * 0.075, side * 0.15), 15)
     centre = (at.left + at.width / 2, at.top + at.height / 2)
     return Carrier(

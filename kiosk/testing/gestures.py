@@ -5,19 +5,31 @@ modules, and how it is drawn. Called by `kiosk.testing.visitors`. Pure.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import cos, pi, radians, sin
+from math import cos, hypot, inf, pi, radians, sin, sqrt
 from typing import NamedTuple
 
 import numpy as np
 
 from kiosk.testing.carriers import QUIET_MODULES
+from kiosk.testing.conditions import PLAIN, Condition
 from kiosk.testing.rendering import Pose
 
 EXPOSURE_S = 0.008
 LEAST_MODULE_PX = 3.5
 """Codes are brought this near, if the frame has room: a code of 2 px per module is hard even when still."""
+LANYARD_M = 0.45
+"""From the neck to the card; a pendulum of that length swings at 0.74 Hz."""
+GRAVITY = 9.81
+PX_PER_M = 5000.0
+"""At a kiosk: a code of 33 modules on 30 mm is seen at 4.5 px per module."""
+
+LEAST_READABLE_PX = 2.0
+MOST_TILT = radians(55)
+MOST_SMEAR = 1.25
+"""In modules, as the next one."""
+MOST_DEFOCUS = 0.45
 
 Wave = tuple[float, float, float]
 """Amplitude, frequency in hertz, phase in radians."""
@@ -53,9 +65,11 @@ class Gesture:
     rest: tuple[float, float]
     tilt: tuple[float, float, float]
     sway: tuple[Wave, Wave, Wave]
-    tremor: tuple[tuple[Wave, Wave], tuple[Wave, Wave]]
+    tremor: tuple[tuple[Wave, ...], tuple[Wave, ...]]
     defocus_px: float
     focus_s: float
+    hunting: Wave = (0.0, 0.0, 0.0)
+    brought_near: bool = True
 
     @property
     def end_s(self) -> float:
@@ -64,8 +78,47 @@ class Gesture:
 
 
 @lru_cache(maxsize=64)
-def gesture(seed: int, which: int, people: int) -> Gesture:
+def gesture(seed: int, which: int, people: int, condition: Condition = PLAIN) -> Gesture:
     """The hand of person `which` (0 or 1) of those who came together."""
+    hand = _plain(seed, which, people)
+
+    def own(what: str, otherwise: float) -> float:
+        return condition.drawn(what, seed + which) or otherwise
+
+    hand = replace(
+        hand,
+        approach_s=own("approach_s", hand.approach_s),
+        hold_s=own("hold_s", hand.hold_s),
+        module_px=own("module_px", hand.module_px),
+        brought_near=condition.module_px is None,
+    )
+    rng = np.random.default_rng([seed, which, 4])
+    if condition.tremor_px:
+        hand = replace(hand, tremor=_tremor(condition.drawn("tremor_px", seed + which), rng))
+    if condition.hunting_px:
+        hand = replace(hand, hunting=(condition.drawn("hunting_px", seed + which), rng.uniform(1, 2), 0.0))
+    if condition.swing_deg:
+        hand = _swinging(hand, radians(condition.drawn("swing_deg", seed + which)), rng)
+    return hand
+
+
+def _tremor(amplitude: float, rng: np.random.Generator) -> tuple[tuple[Wave, ...], tuple[Wave, ...]]:
+    """Two waves along each axis, which together reach the amplitude."""
+    waves = [(amplitude / 2, rng.uniform(8, 12), rng.uniform(0, 2 * pi)) for _ in range(4)]
+    return tuple(waves[:2]), tuple(waves[2:])
+
+
+def _swinging(hand: Gesture, angle: float, rng: np.random.Generator) -> Gesture:
+    """The card hangs from a neck: it swings to both sides, rises at each end, and twists on its strap."""
+    rate_hz, phase = sqrt(GRAVITY / LANYARD_M) / (2 * pi), rng.uniform(0, 2 * pi)
+    across: Wave = (LANYARD_M * angle * PX_PER_M, rate_hz, phase)
+    up: Wave = (LANYARD_M * angle**2 / 4 * PX_PER_M, 2 * rate_hz, 2 * phase + pi / 2)
+    twist: Wave = (radians(rng.uniform(10, 30)), rng.uniform(0.5, 0.9), rng.uniform(0, 2 * pi))
+    pitch, _, roll = hand.sway
+    return replace(hand, tremor=((*hand.tremor[0], across), (*hand.tremor[1], up)), sway=(pitch, twist, roll))
+
+
+def _plain(seed: int, which: int, people: int) -> Gesture:
     rng = np.random.default_rng([seed, which, 3])
     draw = rng.uniform
 
@@ -121,7 +174,8 @@ def _wobble(waves: Sequence[Wave], at_s: float) -> float:
 def _fit(hand: Gesture, modules: int, room: float) -> tuple[float, float]:
     """Pixels per module, and the share of the hand's angles there is room for: a large code is held straight."""
     side = modules + 2 * QUIET_MODULES
-    module_px = min(hand.module_px, max(LEAST_MODULE_PX, 0.7 * room / side), 0.93 * room / side)
+    comfortable = max(LEAST_MODULE_PX, 0.7 * room / side) if hand.brought_near else hand.module_px
+    module_px = min(hand.module_px, comfortable, 0.93 * room / side)
     return module_px, min(max((room / (side * module_px) - 1) / 0.5, 0.1), 1.0)
 
 
@@ -140,16 +194,28 @@ def _place(hand: Gesture, modules: int, at_s: float, view: View) -> tuple[float,
     return x + shake_x, y + shake_y, module_px * (1 - 0.6 * (1 - came) - 0.35 * gone)
 
 
-def pose(hand: Gesture, modules: int, at_s: float, view: View) -> Pose:
-    """Where the hand holds a code of so many modules a side, `at_s` into the showing."""
+def pose(
+    hand: Gesture,
+    modules: int,
+    at_s: float,
+    view: View,
+    *,
+    exposure_s: float = EXPOSURE_S,
+    read_out_s: float = 0.0,
+) -> Pose:
+    """Where the hand holds a code of so many modules a side, `at_s` into the showing.
+
+    `read_out_s` is how much later the sensor's last row is exposed than its first.
+    """
     x, y, module_px = _place(hand, modules, at_s, view)
-    later_x, later_y, _ = _place(hand, modules, at_s + EXPOSURE_S, view)
+    later_x, later_y, _ = _place(hand, modules, at_s + exposure_s, view)
+    smear = later_x - x, later_y - y
+    rows = exposure_s * view.height / read_out_s if read_out_s else inf
     _, freedom = _fit(hand, modules, view.room)
     came, gone = progress(hand, at_s)
     away = 1 - came + gone
-    pitch, yaw, roll = (
-        freedom * (angle + _wobble([sway], at_s)) for angle, sway in zip(hand.tilt, hand.sway, strict=True)
-    )
+    sway = [_wobble([wave], at_s) for wave in hand.sway]
+    pitch, yaw, roll = (freedom * (angle + moved) for angle, moved in zip(hand.tilt, sway, strict=True))
     half_way_s = hand.start_s + hand.approach_s / 2
     focused = _eased((at_s - half_way_s) / (hand.approach_s / 2 + hand.focus_s))
     return Pose(
@@ -159,6 +225,25 @@ def pose(hand: Gesture, modules: int, at_s: float, view: View) -> Pose:
         pitch=pitch + 0.25 * away,
         yaw=yaw,
         roll=roll + 0.3 * away * hand.side,
-        defocus_px=0.6 + hand.defocus_px * (1 - focused) + 1.2 * gone,
-        smear=(later_x - x, later_y - y),
+        defocus_px=0.6 + hand.defocus_px * (1 - focused) + 1.2 * gone + abs(_wobble([hand.hunting], at_s)),
+        smear=smear,
+        skew=(smear[0] / rows, smear[1] / rows),
+        sway=(freedom * sway[0], freedom * sway[1]),
+    )
+
+
+def readable(pose: Pose, modules: int, view: View) -> bool:
+    """Tell whether the pose leaves a code to be read: near, straight, still and sharp enough, and all in the frame.
+
+    The limits are those at which the best engine begins to fail (docs/visitors.md); light is not part of a pose.
+    """
+    foreshortened = cos(pose.pitch) * cos(pose.yaw)
+    reach = modules / 2 * pose.module_px * (abs(cos(pose.roll)) + abs(sin(pose.roll)))
+    within = reach <= pose.x <= view.width - reach and reach <= pose.y <= view.height - reach
+    return (
+        within
+        and pose.module_px * foreshortened >= LEAST_READABLE_PX
+        and foreshortened > cos(MOST_TILT)
+        and hypot(*pose.smear) <= MOST_SMEAR * pose.module_px
+        and pose.defocus_px <= MOST_DEFOCUS * pose.module_px
     )

@@ -9,14 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, hypot
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kiosk.testing.carriers import Area, Carrier, Grey, box
+from kiosk.testing.carriers import Carrier, Grey, box
+from kiosk.testing.wear import Area
 
 Matrix = NDArray[np.float64]
+Picture = TypeVar("Picture", Grey, NDArray[np.float32])
 
 NOISE_SIGMA = 3.0
 PEDESTAL = 12
@@ -45,7 +48,10 @@ FURNITURE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pose:
-    """Where a carrier is: code centre in frame pixels, pixels per module, angles in radians, blurs in pixels."""
+    """Where a carrier is: code centre in frame pixels, pixels per module, angles in radians, blurs in pixels.
+
+    `skew` is how far it moves while one row of the sensor is read; `sway`, of pitch and yaw, away from how it is held.
+    """
 
     x: float
     y: float
@@ -55,6 +61,8 @@ class Pose:
     roll: float
     defocus_px: float
     smear: tuple[float, float]
+    skew: tuple[float, float] = (0.0, 0.0)
+    sway: tuple[float, float] = (0.0, 0.0)
 
 
 @lru_cache(maxsize=4)
@@ -72,7 +80,7 @@ def backdrop(width: int, height: int) -> Grey:
 
 
 @lru_cache(maxsize=4)
-def _silhouette(width: int, height: int) -> Grey:
+def silhouette(width: int, height: int) -> Grey:
     """A person, three frames wide, darker than the door wherever they are; 255 elsewhere; cut out with `cv2.min`."""
     layer = np.full((height, 3 * width), 255, dtype=np.uint8)
     middle, unit = 1.5 * width, float(height)
@@ -120,7 +128,12 @@ def _homography(carrier: Carrier, pose: Pose, focal: float) -> Matrix:
     scale = pose.module_px / carrier.module
     centre_x, centre_y = carrier.centre
     to_plane = np.array([[scale, 0, -scale * centre_x], [0, scale, -scale * centre_y], [0, 0, 1]])
-    return np.asarray(lens @ plane @ to_plane, dtype=np.float64)
+    flat = np.asarray(lens @ plane @ to_plane, dtype=np.float64)
+    if pose.skew == (0.0, 0.0):
+        return flat
+    across, down = pose.skew
+    rolling = np.array([[1, across, -across * pose.y], [0, 1 + down, -down * pose.y], [0, 0, 1]])
+    return np.asarray(rolling @ flat, dtype=np.float64)
 
 
 def _smear_kernel(dx: float, dy: float) -> NDArray[np.float32]:
@@ -135,52 +148,79 @@ def _smear_kernel(dx: float, dy: float) -> NDArray[np.float32]:
     return np.asarray(kernel / kernel.sum(), dtype=np.float32)
 
 
-def _blur(patch: Grey, pose: Pose, share: float = 1.0) -> Grey:
+def blur(patch: Picture, pose: Pose, share: float = 1.0) -> Picture:
     """Defocus, then motion. `share` is the resolution the patch has been reduced to."""
     dx, dy = pose.smear[0] * share, pose.smear[1] * share
     smear, sigma = hypot(dx, dy), pose.defocus_px * share
     if share == 1.0 and smear + 2 * sigma > HALF_RESOLUTION_BLUR_PX and min(patch.shape) > 1:
         height, width = patch.shape
         small = cv2.resize(patch, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
-        blurred = _blur(np.asarray(small, dtype=np.uint8), pose, 0.5)
-        return np.asarray(cv2.resize(blurred, (width, height)), dtype=np.uint8)
+        blurred = blur(np.asarray(small, dtype=patch.dtype), pose, 0.5)
+        return np.asarray(cv2.resize(blurred, (width, height)), dtype=patch.dtype)
     soft = cv2.GaussianBlur(patch, (0, 0), sigma)
     if smear > 0.3:  # noqa: PLR2004 - below a third of a pixel it cannot be seen
         soft = cv2.filter2D(soft, -1, _smear_kernel(dx, dy))
-    return np.asarray(soft, dtype=np.uint8)
+    return np.asarray(soft, dtype=patch.dtype)
 
 
-def _place(scene: Grey, carrier: Carrier, pose: Pose) -> None:
-    """Put the carrier into the scene, blurred as its pose says, touching only the rectangle it covers."""
-    height, width = scene.shape
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Projection:
+    """A carrier as its pose shows it, sharp, in the part of the frame its blur can reach.
+
+    `homography` leads from pixels of the carrier's first mip to pixels of this part.
+    """
+
+    rows: slice
+    columns: slice
+    tones: Grey
+    homography: Matrix
+
+    def covered(self, shape: NDArray[np.float32]) -> Grey:
+        """255 within the outline, which is in pixels of the carrier's first mip."""
+        mask = np.zeros(self.tones.shape, dtype=np.uint8)
+        outline = cv2.perspectiveTransform(shape[None], self.homography)[0]
+        cv2.fillConvexPoly(mask, np.rint(outline).astype(np.int32), (255,))
+        return mask
+
+
+def project(carrier: Carrier, pose: Pose, width: int, height: int) -> Projection | None:
+    """Where the carrier is in the frame, and how it looks there; None outside the frame."""
     homography = _homography(carrier, pose, FOCAL_WIDTHS * width)
-    outlines = [cv2.perspectiveTransform(shape[None], homography)[0] for shape in carrier.shapes]
-    points = np.concatenate(outlines)
+    points = np.concatenate([cv2.perspectiveTransform(shape[None], homography)[0] for shape in carrier.shapes])
     margin = 3 * pose.defocus_px + hypot(*pose.smear) / 2 + 1
     low = np.maximum(np.floor(points.min(axis=0) - margin), 0).astype(int)
     high = np.minimum(np.ceil(points.max(axis=0) + margin), (width, height)).astype(int)
     if (high - low < 2).any():  # noqa: PLR2004 - outside the frame
-        return
+        return None
     level = int(np.clip(np.floor(np.log2(carrier.module / pose.module_px)), 0, len(carrier.mips) - 1))
     half = 2.0**level
     to_first = np.array([[half, 0, (half - 1) / 2], [0, half, (half - 1) / 2], [0, 0, 1]])
-    to_patch = np.array([[1, 0, -low[0]], [0, 1, -low[1]], [0, 0, 1]])
+    here = np.array([[1, 0, -low[0]], [0, 1, -low[1]], [0, 0, 1]]) @ homography
     size = (int(high[0] - low[0]), int(high[1] - low[1]))
-    warped = cv2.warpPerspective(
-        carrier.mips[level], to_patch @ homography @ to_first, size, borderMode=cv2.BORDER_REPLICATE
+    tones = cv2.warpPerspective(carrier.mips[level], here @ to_first, size, borderMode=cv2.BORDER_REPLICATE)
+    return Projection(
+        rows=slice(low[1], high[1]),
+        columns=slice(low[0], high[0]),
+        tones=np.asarray(tones, dtype=np.uint8),
+        homography=here,
     )
-    mask = np.zeros((size[1], size[0]), dtype=np.uint8)
-    for outline in outlines:
-        cv2.fillConvexPoly(mask, np.rint(outline - low).astype(np.int32), (255,))
-    patch = scene[low[1] : high[1], low[0] : high[0]]
-    cv2.copyTo(warped, mask, patch)
-    patch[:] = _blur(patch, pose)
+
+
+def _place(scene: Grey, carrier: Carrier, pose: Pose) -> None:
+    """Put the carrier into the scene, blurred as its pose says, touching only the rectangle it covers."""
+    seen = project(carrier, pose, scene.shape[1], scene.shape[0])
+    if seen is None:
+        return
+    patch = scene[seen.rows, seen.columns]
+    for shape in carrier.shapes:
+        cv2.copyTo(seen.tones, seen.covered(shape), patch)
+    patch[:] = blur(patch, pose)
 
 
 def draw(held: Sequence[tuple[Carrier, Pose]], people: Sequence[float], *, width: int, height: int) -> Grey:
     """The light that reaches the sensor. `people` stand with their middles at these frame columns."""
     scene = backdrop(width, height).copy()
-    layer = _silhouette(width, height)
+    layer = silhouette(width, height)
     for middle in people:
         left = int(np.clip(round(1.5 * width - middle), 0, 2 * width))
         cv2.min(scene, layer[:, left : left + width], dst=scene)

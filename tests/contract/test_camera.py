@@ -11,18 +11,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kiosk.camera import (
-    FrameSource,
-    ImageFolder,
-    PiCamera,
-    V4l2Camera,
-    VideoFile,
-    fitted,
-    luma_of_picture,
-    luma_of_rows,
-)
+from kiosk.camera import FrameSource, PiCamera, V4l2Camera, fitted, luma_of_picture, luma_of_rows
 from kiosk.clock import MS, Now, S, SystemClock
 from kiosk.errors import CameraFault
+from kiosk.messages import Exposure
+from kiosk.recordings import ImageFolder, VideoFile
+from kiosk.settings import CameraSettings
 
 SIZE = (320, 240)
 FPS = 10
@@ -112,6 +106,19 @@ def test_close_ends_the_frames(tape_and_source: tuple[Tape, FrameSource]) -> Non
     source.close()
     assert list(frames) == []
     assert list(source.frames()) == []
+
+
+def test_an_exposure_may_be_asked_for_at_any_time(tape_and_source: tuple[Tape, FrameSource]) -> None:
+    """Before, between and after frames, and after close(); a source that cannot goes on and claims nothing."""
+    _, source = tape_and_source
+    asked = Exposure(exposure_us=5000, gain=2.0)
+    source.expose(asked)
+    frames = source.frames()
+    assert next(frames).exposure is None
+    source.expose(None)
+    assert next(frames).exposure is None
+    source.close()
+    source.expose(asked)
 
 
 def test_a_late_consumer_gets_the_newest_frame(tape_and_source: tuple[Tape, FrameSource]) -> None:
@@ -215,14 +222,14 @@ def test_a_file_that_is_no_video_is_a_fault(tmp_path: Path) -> None:
 def test_a_device_that_is_no_camera_is_a_fault(device: str, says: str) -> None:
     """A device that is absent or is no camera is a fault that names it."""
     with pytest.raises(CameraFault, match=says):
-        V4l2Camera(SystemClock(), device, *SIZE, 30)
+        V4l2Camera(SystemClock(), CameraSettings(source="v4l2", path=device))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("picamera2") is not None, reason="picamera2 is installed here")
 def test_a_pi_camera_without_picamera2_says_what_to_install() -> None:
     """On a machine without picamera2 the fault names the package to install."""
     with pytest.raises(CameraFault, match="apt install python3-picamera2"):
-        PiCamera(SystemClock(), *SIZE, 30)
+        PiCamera(SystemClock(), CameraSettings())
 
 
 def test_luma_is_cut_out_of_a_padded_buffer() -> None:

@@ -1,7 +1,6 @@
-"""One contract for every reading engine: the bytes that were encoded, or nothing. Then the ladder over them."""
+"""The ladder over the engines, whose own contract is in test_engines.py."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,64 +8,10 @@ import pytest
 import segno
 from numpy.typing import NDArray
 
-from kiosk.camera import IMAGE_SUFFIXES, fitted, luma_of_file
 from kiosk.decoder import BLANK_FRAMES_PER_SEARCH, FRAMES_PER_WIDE_LOOK, SEARCH_NS, Decoder, Stir
-from kiosk.engines import (
-    REPAIRS,
-    Engine,
-    ReadOpencv,
-    ReadPyzbar,
-    Repair,
-    deblurred,
-    locate_zxing,
-    read_zxing,
-    repaired,
-    sharpened,
-    spread,
-)
+from kiosk.engines import REPAIRS, Engine, ReadOpencv, ReadPyzbar, Repair, locate_zxing, repaired
 from kiosk.messages import Frame, Sighting
-
-Luma = NDArray[np.uint8]
-SAMPLES = Path(__file__).parents[3] / "shared" / "corpora" / "qr-samples"
-ENGINES: dict[str, Callable[[], Engine]] = {
-    "zxing-cpp": lambda: read_zxing,
-    "sharpened": lambda: repaired(sharpened),
-    "spread": lambda: repaired(spread),
-    "deblurred": lambda: repaired(deblurred),
-    "pyzbar": ReadPyzbar,
-    "opencv": ReadOpencv,
-}
-PAYLOADS = {
-    "one byte": b"x",
-    "one NUL": b"\0",
-    "NULs": b"a\0b\0\0c\0",
-    "Vietnamese": "Khai báo y tế: Nguyễn Thị Ánh, Đà Nẵng".encode(),
-    "Vietnamese in UTF-16": "Đà Nẵng".encode("utf-16"),
-    "Latin-1": "café".encode("latin-1"),
-    "looks like Shift-JIS": b"\x93\x5f\xe4\xaa\x88\xea",
-    "byte order mark": b"\xef\xbb\xbfabc",
-    "invalid UTF-8": b"\xff\xfe\xc3\x28",
-    "high bytes": bytes(range(0x80, 0x100)),
-    "every byte": bytes(range(256)),
-}
-
-
-def code(payload: bytes, scale: int = 4, border: int = 4, error: str = "l") -> Luma:
-    """A byte-mode QR code, black on white."""
-    made = segno.make_qr(payload, mode="byte", error=error, boost_error=False)
-    modules = 255 * (1 - np.array(made.matrix, dtype=np.uint8))
-    quiet = np.pad(modules, border, constant_values=255)
-    return quiet.repeat(scale, axis=0).repeat(scale, axis=1)
-
-
-def placed(*pictures: Luma, ground: int = 180, size: tuple[int, int] = (720, 1280)) -> Luma:
-    """Pictures side by side on an even ground."""
-    luma = np.full(size, ground, dtype=np.uint8)
-    left = 60
-    for picture in pictures:
-        luma[40 : 40 + picture.shape[0], left : left + picture.shape[1]] = picture
-        left += picture.shape[1] + 20
-    return luma
+from tests.codes import Luma, code, placed, sample_lumas
 
 
 def framed(luma: Luma, number: int = 7) -> Frame:
@@ -90,48 +35,12 @@ def waved(picture: Luma, depth: float) -> Luma:
     return np.asarray(bent, dtype=np.uint8)
 
 
-@pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS.keys())
-@pytest.mark.parametrize("make_engine", ENGINES.values(), ids=ENGINES.keys())
-def test_an_engine_gives_the_bytes_that_were_encoded(make_engine: Callable[[], Engine], payload: bytes) -> None:
-    """No engine lets a guess of the character set touch the payload."""
-    assert [read for read, _ in make_engine()(placed(code(payload)))] == [payload]
-
-
-@pytest.mark.parametrize("make_engine", ENGINES.values(), ids=ENGINES.keys())
-@pytest.mark.parametrize("quarter_turns", range(4))
-def test_an_engine_places_the_code_clockwise_from_its_own_top_left(
-    make_engine: Callable[[], Engine], quarter_turns: int
-) -> None:
-    """Corners turn with the code, whichever way it is held."""
-    turned = np.ascontiguousarray(np.rot90(code(b"corners", scale=6), quarter_turns))
-    ((_, quad),) = make_engine()(placed(turned, size=(400, 400)))
-    near, far = 24, 24 + 21 * 6
-    square = [(60 + x, 40 + y) for x, y in ((near, near), (far, near), (far, far), (near, far))]
-    wanted = square[-quarter_turns:] + square[:-quarter_turns]
-    assert np.abs(np.array(quad) - np.array(wanted)).max() <= 2
-
-
-@pytest.mark.parametrize("make_engine", ENGINES.values(), ids=ENGINES.keys())
-@pytest.mark.parametrize("shape", [(1, 1), (1, 100), (100, 1), (3, 3), (37, 501), (720, 1280)])
-def test_an_engine_finds_nothing_in_an_empty_picture(make_engine: Callable[[], Engine], shape: tuple[int, int]) -> None:
-    """Black, white and noise of any shape hold no code and raise nothing."""
-    noise = np.random.default_rng(5).integers(0, 256, shape, dtype=np.uint8)
-    engine = make_engine()
-    assert [engine(luma) for luma in (np.zeros_like(noise), np.full_like(noise, 255), noise)] == [[], [], []]
-
-
 def test_the_smallest_and_the_largest_byte_code_are_read() -> None:
     """Payloads of 1 and of 2,953 bytes, the most a QR code holds, come back whole."""
     largest = np.random.default_rng(4).bytes(2953)
     decoder = Decoder()
     assert reads_of(decoder.read(framed(placed(code(b"\xe1"))))) == [("zxing-cpp", b"\xe1")]
     assert reads_of(decoder.read(framed(placed(code(largest, scale=5), size=(1080, 1920))))) == [("zxing-cpp", largest)]
-
-
-def test_pyzbar_reads_the_largest_byte_code() -> None:
-    """The pyzbar engine loses no byte of the largest code."""
-    largest = np.random.default_rng(4).bytes(2953)
-    assert [read for read, _ in ReadPyzbar()(code(largest, scale=5))] == [largest]
 
 
 def test_a_sighting_carries_its_frame() -> None:
@@ -308,40 +217,6 @@ def test_a_code_nobody_locates_is_searched_for_once_a_second() -> None:
     assert reads[29] + reads[59] == [("pyzbar", b"no quiet zone at all"), ("opencv", b"no quiet zone at all")]
 
 
-@pytest.mark.parametrize("shape", [(0, 0), (0, 640), (1, 1), (1, 5000), (5000, 1), (37, 501), (720, 1280)])
-def test_no_picture_makes_the_decoder_raise(shape: tuple[int, int]) -> None:
-    """Black, white and noise of any shape give no sighting through every rung of the ladder."""
-    noise = np.random.default_rng(6).integers(0, 256, shape, dtype=np.uint8)
-    pictures = (np.zeros_like(noise), np.full_like(noise, 255), noise)
-    decoder = Decoder()
-    looked = [decoder.read(framed(pictures[number % 3])) for number in range(2 * BLANK_FRAMES_PER_SEARCH + 2)]
-    assert set(looked) == {()}
-
-
-@pytest.mark.parametrize("parts", [2, 4])
-def test_structured_append_is_never_joined(parts: int) -> None:
-    """Of a divided message, which zbar joins, pyzbar gives nothing and zxing-cpp each part by itself."""
-    text = "".join(f"part {part} of it. " for part in range(8))
-    sequence = segno.make_sequence(text, symbol_count=parts, mode="byte", error="l", boost_error=False)
-    modules = [255 * (1 - np.array(made.matrix, dtype=np.uint8)) for made in sequence]
-    pictures = [np.pad(part, 4, constant_values=255).repeat(5, axis=0).repeat(5, axis=1) for part in modules]
-    for shown in (pictures, pictures[:-1], pictures[1:2]):
-        luma = placed(*shown)
-        assert ReadPyzbar()(luma) == []
-        reads = [payload.decode() for payload, _ in read_zxing(luma)]
-        assert len(reads) == len(shown)
-        assert all(payload in text for payload in reads)
-
-
-def sample_lumas(folder: str) -> dict[Path, Luma]:
-    """The pictures of a folder, as a camera of 1280x720 would see them; those OpenCV cannot decode are left out."""
-    if not SAMPLES.is_dir():
-        pytest.skip("the QR samples are not beside this checkout")
-    files = [file for file in sorted((SAMPLES / folder).iterdir()) if file.suffix in IMAGE_SUFFIXES]
-    lumas = {file: luma_of_file(np.frombuffer(file.read_bytes(), dtype=np.uint8)) for file in files}
-    return {file: fitted(luma, 1280, 720) for file, luma in lumas.items() if luma is not None}
-
-
 def tells(payload: bytes, truth: str) -> bool:
     """Whether the payload is that text in one of the character sets the samples use."""
     texts = [payload.decode(charset, errors="replace") for charset in ("utf-8", "shift_jis", "latin-1", "gbk")]
@@ -359,15 +234,6 @@ def test_real_photos_are_read(folder: str, floor: int) -> None:
         right, wrong = right + told, wrong + (bool(sightings) and not told)
     assert wrong == 0
     assert right >= floor
-
-
-@pytest.mark.parametrize(("folder", "pictures"), [("falsepositives-1", 19), ("falsepositives-2", 25)])
-def test_photos_without_a_code_give_none(folder: str, pictures: int) -> None:
-    """No engine sees a code where there is none."""
-    lumas = list(sample_lumas(folder).values())
-    assert len(lumas) >= pictures
-    engines = [make() for make in ENGINES.values()]
-    assert [engine(luma) for engine in engines for luma in lumas] == [[]] * (len(engines) * len(lumas))
 
 
 @pytest.mark.parametrize("folder", ["falsepositives-1", "falsepositives-2"])

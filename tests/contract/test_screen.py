@@ -11,7 +11,7 @@ from dataclasses import asdict
 import pytest
 
 from kiosk.errors import StageFault
-from kiosk.messages import Direction, Screen, View, Wording
+from kiosk.messages import Direction, Hint, Screen, View, Wording
 from kiosk.screen import LOOPBACK, MAX_CONNECTIONS, ScreenServer
 
 WAIT_S = 10
@@ -28,6 +28,12 @@ GRANTED = View(
     online=True,
     waiting=3,
     fault="uplink: no broker",
+)
+READING = View(
+    screen=Screen.READING,
+    wording=Wording(vi="Xin đưa mã lại gần hơn", en="A little closer, please"),
+    direction=Direction.EXIT,
+    hint=Hint.CLOSER,
 )
 
 
@@ -114,6 +120,15 @@ def test_view_is_the_newest_view_as_json(server: ScreenServer) -> None:
     server.show(GRANTED)
     status, headers, body = ask(server, "/view")
     assert (status, headers["Content-Type"], json.loads(body)) == (200, "application/json", asdict(GRANTED))
+
+
+def test_view_names_its_hint(server: ScreenServer) -> None:
+    """A page knows by `hint` what to draw beside the words; without advice it is null."""
+    hints = []
+    for view in (ATTRACT, READING):
+        server.show(view)
+        hints.append(json.loads(ask(server, "/view")[2])["hint"])
+    assert hints == [None, "closer"]
 
 
 def test_view_is_empty_before_the_first_one(server: ScreenServer) -> None:

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from kiosk import wire
+from kiosk.broker import Broker, tls_context
 from kiosk.clock import Clock, Now, S, SystemClock
 from kiosk.errors import UplinkFault
 from kiosk.messages import Alert, Direction, Fault, LinkStatus, Reason
 from kiosk.outbox import Outbox
-from kiosk.uplink import ACKNOWLEDGE_WITHIN_S, WINDOW, Broker, Uplink, tls_context
+from kiosk.uplink import ACKNOWLEDGE_WITHIN_S, WINDOW, Uplink
 from tests.certificates import Authority
 from tests.mosquitto import PROGRAM, Ear, Mosquitto, free_port
 from tests.waiting import until

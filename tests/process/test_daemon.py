@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from city import declare, signing
+from city.provision import new_secrets, provision
 from kiosk.clock import S, SystemClock
 from kiosk.testing.carriers import code_modules
 from tests.mosquitto import PROGRAM, Mosquitto, free_port
@@ -35,8 +36,12 @@ fps = 10
 [lines]
 {lines}
 [trust]
-declaration_keys = ["declaration.pem"]
+city_key = "city.pem"
+bundle = "trust.bundle"
 subject_key_file = "subject.key"
+[city_data]
+folder = "."
+risk_list = "none"
 [outbox]
 path = "outbox.sqlite3"
 [uplink]
@@ -50,7 +55,7 @@ trust = "always"
 """
 MOCK = 'pin_factory = "mock"'
 SUBJECT_KEY = b"a process test's pseudonym key.."
-ISSUER = signing.new_key()
+SECRETS = new_secrets(SUBJECT_KEY)
 
 PERSON = "Nguyen Van Xuan"
 CCCD = f"048095001234||{PERSON}|01011995|Nam|1 Bach Dang, Hai Chau|01042021"
@@ -72,7 +77,7 @@ PRIVATE = (
 def declaration(person: str) -> bytes:
     """A signed declaration of a healthy person, issued now; the pseudonym is any 32 hex digits."""
     return declare.declaration_payload(
-        key=signing.load_key(ISSUER),
+        key=signing.load_key(SECRETS.declaration),
         sub=person.encode().hex().rjust(32, "0"),
         initials="X.Y.Z.",
         issued_at=SystemClock().now().utc,
@@ -102,8 +107,7 @@ class Site:
     def prepare(self) -> None:
         """Write what provisioning would."""
         (self.folder / "images").mkdir(parents=True)
-        (self.folder / "declaration.pem").write_bytes(signing.public_pem(ISSUER))
-        (self.folder / "subject.key").write_bytes(SUBJECT_KEY)
+        provision(self.folder, SECRETS, SystemClock().now().utc)
 
     def show(self, *payloads: bytes) -> None:
         """Put these in front of the camera at the next run, and nothing else."""

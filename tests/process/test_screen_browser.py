@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 from kiosk.config import load_rules
-from kiosk.messages import Direction, Screen, View, Wording
+from kiosk.messages import Direction, Hint, Screen, View, Wording
 from kiosk.screen import ScreenServer
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -103,6 +103,7 @@ def shipped_views() -> list[View]:
     return [
         *verdicts,
         *(view(screen, wording, fault=fault, waiting=1234) for screen, wording in RULES.screens.items()),
+        *(view(Screen.READING, wording, hint=hint, waiting=1234) for hint, wording in RULES.hints.items()),
     ]
 
 
@@ -171,6 +172,29 @@ def test_all_text_has_a_contrast_of_seven_to_one(page: Page) -> None:
         for ink, ground, opacity in texts
         if opacity < 1 or contrast(ink, ground) < 7
     ] == []
+
+
+def test_advice_stands_in_the_frame_to_aim_at_with_a_drawing_of_its_own(page: Page) -> None:
+    """Each hint has one drawing, none without a hint, on the ground of the idle screen, and nothing is animated."""
+    drawn: dict[Hint | None, list[str]] = {}
+    grounds = set()
+    with running() as server:
+        page.goto(server.address)
+        for hint in (*Hint, None):
+            screen = Screen.READING if hint else Screen.ATTRACT
+            server.show(view(screen, Wording(vi=f"Lời {hint}", en="Word"), hint=hint))
+            expect(page.locator("h1")).to_have_text(f"Lời {hint}")
+            shown = page.locator(".mark g[class]").evaluate_all(
+                "all => all.filter((one) => one.getBoundingClientRect().width).map((one) => one.className.baseVal)"
+            )
+            drawn[hint] = [*shown]
+            grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+            corners = page.locator(".mark svg:visible > path").first.get_attribute("d") or ""
+            assert corners.startswith("M4 26V13")
+        assert page.evaluate("document.getAnimations().length") == 0
+    assert drawn.pop(None) == []
+    assert drawn == {hint: [f"hint-{hint}"] for hint in Hint}
+    assert len(grounds) == 1
 
 
 def test_markup_in_a_wording_is_shown_as_text(page: Page) -> None:

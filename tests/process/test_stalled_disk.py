@@ -11,7 +11,7 @@ from city.declare import declaration_payload
 from kiosk.clock import Clock, SystemClock
 from kiosk.credentials import subject_of
 from kiosk.daemon import RECORD_WITHIN_S
-from kiosk.messages import Frame, Line
+from kiosk.messages import Exposure, Frame, Line
 from kiosk.testing.visitors import Medium, Showing, render
 from tests.doors import SUBJECT_KEY, Door
 from tests.waiting import until
@@ -35,6 +35,9 @@ class Held:
             luma = render(self.showing, PRESENTED, width=1280, height=720, fps=30, noise_key=number)
             yield Frame(luma=luma, number=number, captured_ns=self._clock.now().monotonic_ns)
             number += 1
+
+    def expose(self, exposure: Exposure | None) -> None:
+        """It cannot."""
 
     def close(self) -> None:
         """End."""

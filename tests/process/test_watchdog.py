@@ -11,7 +11,7 @@ import pytest
 
 from kiosk.clock import Now, S
 from kiosk.daemon import Daemon
-from kiosk.messages import Frame
+from kiosk.messages import Exposure, Frame
 from kiosk.supervisor import LATE_AFTER_NS
 from kiosk.testing.clock import ManualClock
 from tests.doors import Door
@@ -49,6 +49,9 @@ class HungCamera:
         """Wait for ever."""
         self.released.wait()
         yield from ()
+
+    def expose(self, exposure: Exposure | None) -> None:
+        """It cannot."""
 
     def close(self) -> None:
         """Let go."""

@@ -1,14 +1,38 @@
+import time
+import zlib
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
 import base45
+import cbor2
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from city.declare import declaration_payload, load_key, new_key, public_pem
+from city.declare import declaration_payload
+from city.signing import load_key, new_key, public_pem
 from kiosk.credentials import Keyring, initials_of, read, subject_of
 from kiosk.credentials.declaration import PREFIX
+from kiosk.credentials.issuer import Issuer
 from kiosk.messages import Credential, Declaration, Reason, Refusal, Scheme, Symptom, Visit
+from tests.health_certificates import (
+    PATIENT,
+    URL,
+    card,
+    certificate,
+    claims,
+    coded,
+    digits,
+    dose,
+    hc1,
+    jwk,
+    jws,
+    keyring,
+    message,
+    payload,
+    wrapped,
+)
 
 SUBJECT_KEY = b"k" * 32
 PRIVATE_PEM = new_key()
@@ -22,6 +46,15 @@ SIGNED = declaration_payload(
     visits=[Visit(area="79", left_on=date(2021, 11, 15))],
 )
 MESSAGE = base45.b45decode(SIGNED.removeprefix(PREFIX.encode()))
+
+SIGNER = ec.generate_private_key(ec.SECP256R1())
+HC1_ISSUER, SHC_ISSUER = Issuer.from_certificate(certificate(SIGNER)), Issuer.from_jwk(jwk(SIGNER), url=URL)
+TRUSTING = keyring(HC1_ISSUER, SHC_ISSUER)
+HC1 = hc1(SIGNER, HC1_ISSUER)
+HC1_MESSAGE = message(SIGNER, HC1_ISSUER.kid, claims(payload()))
+SHC = digits(jws(SIGNER, card(PATIENT, dose("2021-08-20"), dose("2021-09-15"))))
+LONGEST = 2953
+MOST_MS = 5
 
 # Capitals that no refusal's own wording uses in a row, so that a leak cannot hide behind it.
 WORDS = st.text("ABCĐEÊGHKLNOƠPQRSTUƯVX", min_size=4, max_size=8)
@@ -165,7 +198,9 @@ def _leaks(refusal: Refusal, fields: list[str]) -> list[str]:
 PIPES = st.lists(st.text("0123456789*-<ABC Nữam/$", max_size=14), min_size=5, max_size=18).map("|".join)
 PREFIXED = st.builds(
     bytes.__add__,
-    st.sampled_from([b"HC1:", b"shc:/", b"NZCOVIDTRACER:", b"https://qr.tokhaiyte.vn", b"0123456789|" + b"|" * 13]),
+    st.sampled_from(
+        [b"HC1:", b"HC2:", b"shc:/", b"{", b"NZCOVIDTRACER:", b"https://qr.tokhaiyte.vn", b"0123456789|" + b"|" * 13]
+    ),
     st.binary(max_size=100),
 )
 
@@ -177,6 +212,110 @@ PREFIXED = st.builds(
 def test_any_bytes_give_a_credential_or_a_refusal(payload: bytes) -> None:
     """Whatever a visitor shows, reading it ends in one of the two values and never raises."""
     assert isinstance(read(payload, KEYRING), Credential | Refusal)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=4096), st.sampled_from(["nothing", "base45", "zlib", "signed", "digits", "jws", "text"]))
+def test_any_bytes_in_any_wrapping_are_read_to_an_end(content: bytes, wrapping: str) -> None:
+    """However far into a certificate the nonsense reaches, even under a good signature, reading it never raises."""
+    wraps: dict[str, Callable[[bytes], bytes]] = {
+        "nothing": lambda content: content,
+        "base45": lambda content: b"HC1:" + base45.b45encode(content),
+        "zlib": wrapped,
+        "signed": lambda content: wrapped(message(SIGNER, HC1_ISSUER.kid, {-260: {1: content}})),
+        "digits": lambda content: b"shc:/" + bytes(48 + byte % 10 for byte in content),
+        "jws": lambda content: digits(f"{coded(content[:100])}.{coded(content)}.{coded(content[:64])}"),
+        "text": lambda content: digits(jws(SIGNER, content)),
+    }
+    assert isinstance(read(wraps[wrapping](content), TRUSTING), Credential | Refusal)
+
+
+_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats()
+    | st.text(max_size=8)
+    | st.binary(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("vtrdnfcgobs", max_size=3), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(_VALUES, st.sampled_from(["claims", "payload", "event", "nam", "exp"]))
+def test_any_signed_content_is_read_to_an_end(value: object, place: str) -> None:
+    """A trusted signer who writes nonsense into any part of a certificate gets a refusal or a credential."""
+    event: dict[object, object] = {"dn": value, "sd": value, "dt": value, "co": value, "mp": value, "ci": value}
+    contents: dict[str, dict[object, object]] = {
+        "claims": {1: value, 4: value, 6: value, -260: value},
+        "payload": claims(value),
+        "event": claims(payload(v=[event], t=value)),
+        "nam": claims({**payload(), "nam": value, "dob": value}),
+        "exp": claims(payload(), exp=value, iat=value),
+    }
+    code = wrapped(message(SIGNER, HC1_ISSUER.kid, contents[place]))
+    assert isinstance(read(code, TRUSTING), Credential | Refusal)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 8 * len(HC1) - 1))
+def test_no_bit_of_a_certificate_s_text_makes_another_credential(bit: int) -> None:
+    """One other bit is refused, or is packed otherwise and unpacks to the very same signed message."""
+    changed = bytearray(HC1)
+    changed[bit // 8] ^= 1 << bit % 8
+    result = read(bytes(changed), TRUSTING)
+    assert isinstance(result, Refusal) or result == read(HC1, TRUSTING)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 8 * len(HC1_MESSAGE) - 1))
+def test_no_bit_of_a_certificate_s_message_can_be_changed(bit: int) -> None:
+    """One other bit in the signed message, and it is refused."""
+    changed = bytearray(HC1_MESSAGE)
+    changed[bit // 8] ^= 1 << bit % 8
+    assert isinstance(read(wrapped(HC1_MESSAGE), TRUSTING), Credential)
+    assert isinstance(read(wrapped(bytes(changed)), TRUSTING), Refusal)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 8 * len(SHC) - 1))
+def test_no_bit_of_a_card_can_be_changed(bit: int) -> None:
+    """One other bit in the text of a SMART Health Card, and it is refused."""
+    changed = bytearray(SHC)
+    changed[bit // 8] ^= 1 << bit % 8
+    assert isinstance(read(SHC, TRUSTING), Credential)
+    assert isinstance(read(bytes(changed), TRUSTING), Refusal)
+
+
+HOSTILE = {
+    "bomb": wrapped(bytes(1_900_000)),
+    "largest message": wrapped(cbor2.dumps([b"", {}, bytes(16_000), b""])),
+    "base45 to the end": b"HC1:" + b"V" * (LONGEST - 5),
+    "many items": b"HC1:" + base45.b45encode(zlib.compress(b"\x99\x3e\x80" + bytes(16_000))),
+    "deep items": b"HC1:" + base45.b45encode(zlib.compress(b"\x81" * 16_000)),
+    "digits to the end": b"shc:/" + b"5" * (LONGEST - 5),
+    "many parts": digits("." * 1_470),
+    "deep header": digits(f"{coded(b'[' * 190)}.x.x"),
+    "card's bomb": digits(jws(SIGNER, bytes(600_000))),
+    "card's deep content": digits(jws(SIGNER, b"[" * 16_000)),
+    "seal": b"{" + b'"icao.' * 490,
+    "bars": b"|" * LONGEST,
+    "accents": "e\u0301".encode() * (LONGEST // 3),
+    "longer than a code": b"HC1:" + b"W" * 4092,
+}
+
+
+@pytest.mark.parametrize("code", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_code_takes_no_longer_than_another(code: bytes) -> None:
+    """What is made to be slow ends within 5 ms of the processor's time, and in a refusal."""
+
+    def spent_ms() -> float:
+        started = time.thread_time_ns()
+        assert isinstance(read(code, TRUSTING), Refusal)
+        return (time.thread_time_ns() - started) / 1e6
+
+    assert min(spent_ms() for _ in range(5)) < MOST_MS
 
 
 @settings(max_examples=100, deadline=None)
@@ -297,12 +436,14 @@ def test_every_insurance_card_is_read_by_its_last_ten_digits(fields: list[str]) 
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.sampled_from(["HC1:", "HC2:", "shc:/", "NZCOVIDTRACER:", "https://e.coronawarn.app?v=1#"]), NAMES)
+@given(
+    st.sampled_from(["HC1:", "HC2:", "shc:/", "shc:/1/3/", "NZCOVIDTRACER:", "https://e.coronawarn.app?v=1#"]), NAMES
+)
 def test_what_is_only_recognised_is_refused_without_telling_its_content(prefix: str, content: str) -> None:
-    """Of a certificate or a place's code nothing is opened, and the refusal quotes no part of it."""
+    """Of a broken certificate or a place's code nothing is quoted in the refusal."""
     result = read(f"{prefix}{content}".encode(), KEYRING)
     assert isinstance(result, Refusal)
-    assert result.reason in (Reason.UNSUPPORTED_CERTIFICATE, Reason.PLACE_CODE)
+    assert result.reason in (Reason.UNSUPPORTED_CERTIFICATE, Reason.PLACE_CODE, Reason.MALFORMED)
     assert _leaks(result, [content, prefix]) == []
 
 

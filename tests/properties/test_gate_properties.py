@@ -1,12 +1,13 @@
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from kiosk.clock import MS, Now
-from kiosk.gate import Gate, GateSettings
+from kiosk.gate import Gate
 from kiosk.messages import (
     RELAYS,
     Alert,
@@ -18,6 +19,7 @@ from kiosk.messages import (
     Effect,
     Elapsed,
     Fault,
+    Glimpse,
     Input,
     LinkStatus,
     Reason,
@@ -31,7 +33,7 @@ from kiosk.messages import (
     View,
 )
 from kiosk.testing.clock import ManualClock
-from tests.builders import COUGHING, FOREIGN, RULES, START, card, declaration, declared, reader, sighting
+from tests.builders import COUGHING, FOREIGN, START, card, city, declaration, declared, sighting, site
 
 ABSENCE_MS = 1500
 EXPIRED = declaration(issued_at=START - timedelta(days=2))
@@ -45,6 +47,18 @@ CODES: dict[bytes, Credential | Refusal] = {
     b"forged": Refusal(reason=Reason.SIGNATURE_INVALID, detail="signature", scheme=Scheme.DECLARATION),
     b"foreign": FOREIGN,
 }
+GOOD = Glimpse(
+    captured_ns=0,
+    quad=((500, 300), (696, 300), (696, 496), (500, 496)),
+    module_px=4.0,
+    dark=40,
+    light=180,
+    clipped=0.0,
+    edge_px=1.8,
+    banding=0.02,
+    tilt=8.0,
+)
+GLIMPSES = (GOOD, replace(GOOD, module_px=1.5), replace(GOOD, tilt=70.0), replace(GOOD, light=60), GOOD)
 AT_RISK = {b"cougher", b"contact"}
 Person = tuple[Scheme | None, str | None]
 
@@ -63,9 +77,12 @@ class Door(RuleBasedStateMachine):
     @initialize(direction=st.sampled_from(Direction), utc_trusted=st.booleans())
     def open_the_door(self, direction: Direction, utc_trusted: bool) -> None:  # noqa: FBT001 - a drawn value
         """Start with nothing seen."""
-        site = GateSettings(direction=direction, relay_pulse_ms=500, absence_ms=ABSENCE_MS, repeat_window_s=5)
+        lane = site(direction, absence_ms=ABSENCE_MS, repeat_window_s=5)
         self.direction = direction
-        self.gate = Gate(site, RULES, reader(CODES))
+        self.gate = Gate(lane, city(CODES))
+        self.blind = Gate(lane, city(CODES))
+        self.done: list[tuple[Now, Effect]] = []
+        self.done_blind: list[tuple[Now, Effect]] = []
         self.clock = ManualClock(START, utc_trusted=utc_trusted)
         self.storing = True
         self.last_seen_ns: dict[bytes, int] = {}
@@ -81,34 +98,60 @@ class Door(RuleBasedStateMachine):
             last_ns = self.last_seen_ns.get(code)
             self.shown[code] += last_ns is None or now_ns - last_ns > ABSENCE_MS * MS
             self.last_seen_ns[code] = now_ns
-        self._step(Seen(sightings=tuple(sighting(code, now_ns // MS) for code in codes)))
+        self._both(Seen(sightings=tuple(sighting(code, now_ns // MS) for code in codes)))
+
+    @rule(glimpse=st.sampled_from(GLIMPSES), count=st.sampled_from([1, 5, 20, 60]))
+    def glimpse(self, glimpse: Glimpse, count: int) -> None:
+        """A code that cannot be read, for some frames; a gate that gets no glimpses does the same at the same time."""
+        for _ in range(count):
+            self.wait(33)
+            self._step(replace(glimpse, captured_ns=self.clock.now().monotonic_ns))
+
+    @rule(ms=st.sampled_from([300, 950, 4000]))
+    def glimpse_late(self, ms: int) -> None:
+        """A glimpse is what wakes a busy machine that has let a deadline pass."""
+        self.clock.advance_ms(ms)
+        now_ns = self.clock.now().monotonic_ns
+        due = self.blind.deadline_ns is not None and self.blind.deadline_ns <= now_ns
+        self._step(replace(GOOD, captured_ns=now_ns))
+        if due:
+            self._step_blind(Elapsed())
 
     @rule(stage=st.sampled_from(["camera", "lines", "outbox", "uplink"]), fault=st.sampled_from(["", "", "broken"]))
     def report(self, stage: str, fault: str) -> None:
         """A stage fails or works again."""
         if stage == "outbox":
             self.storing = not fault
-        self._step(StageHealth(stage=stage, fault=fault))
+        self._both(StageHealth(stage=stage, fault=fault))
 
     @rule(online=st.booleans(), waiting=st.integers(0, 2))
     def link(self, online: bool, waiting: int) -> None:  # noqa: FBT001 - a drawn value
         """The uplink comes and goes."""
-        self._step(LinkStatus(online=online, waiting=waiting))
+        self._both(LinkStatus(online=online, waiting=waiting))
 
     @rule(ms=st.sampled_from([1, 33, 300, 949, 950, 1000, 1500, 1501, 4000]))
     def wait(self, ms: int) -> None:
         """Time passes, and the gate is called at each deadline on the way, as the daemon does."""
         until_ns = self.clock.now().monotonic_ns + ms * MS
-        while (deadline_ns := self.gate.deadline_ns) is not None and deadline_ns <= until_ns:
-            self.clock.advance(deadline_ns - self.clock.now().monotonic_ns)
-            self._step(Elapsed())
+        while (next_ns := min(self._deadlines(), default=until_ns + 1)) <= until_ns:
+            self.clock.advance(next_ns - self.clock.now().monotonic_ns)
+            if self.gate.deadline_ns == next_ns:
+                self._step(Elapsed())
+            if self.blind.deadline_ns == next_ns:
+                self._step_blind(Elapsed())
         self.clock.advance(until_ns - self.clock.now().monotonic_ns)
 
     @rule(ms=st.sampled_from([1, 500, 2000, 9000]))
     def oversleep(self, ms: int) -> None:
         """A busy machine lets deadlines pass."""
         self.clock.advance_ms(ms)
-        self._step(Elapsed())
+        self._both(Elapsed())
+
+    @invariant()
+    def glimpses_change_no_verdict_no_record_and_no_line(self) -> None:
+        """Both gates have recorded and driven the same, at the same times."""
+        if hasattr(self, "gate"):
+            assert self.done == self.done_blind
 
     def teardown(self) -> None:
         """By the end each showing of a code has one check-in, and each at risk one alert: none lost, none doubled."""
@@ -119,9 +162,22 @@ class Door(RuleBasedStateMachine):
         assert self.checked_in == self.shown
         assert self.alerted == Counter({code: count for code, count in self.shown.items() if code in AT_RISK})
 
+    def _deadlines(self) -> list[int]:
+        return [gate.deadline_ns for gate in (self.gate, self.blind) if gate.deadline_ns is not None]
+
+    def _both(self, given: Input) -> None:
+        self._step(given)
+        self._step_blind(given)
+
+    def _step_blind(self, given: Input) -> None:
+        now = self.clock.now()
+        effects = self.blind.step(given, now)
+        self.done_blind += [(now, effect) for effect in effects if not isinstance(effect, Show)]
+
     def _step(self, given: Input) -> None:
         now = self.clock.now()
         effects = self.gate.step(given, now)
+        self.done += [(now, effect) for effect in effects if not isinstance(effect, Show)]
         records = [effect for effect in effects if isinstance(effect, Record)]
         check_ins = [event for record in records for event in record.events if isinstance(event, CheckIn)]
         self.checked_in.update(CODE_OF[(event.scheme, event.subject)] for event in check_ins)
@@ -169,6 +225,8 @@ class Door(RuleBasedStateMachine):
         """Nobody's initials stand on an idle screen, nor beside a word about their health."""
         assert view.initials == "" or view.screen in {Screen.GRANTED, Screen.HELD, Screen.DENIED}
         assert view.direction is self.direction
+        assert (view.hint is not None) == (view.screen is Screen.READING)
+        assert view.screen is not Screen.READING or not {"camera:", "lines:", "outbox:"} & set(view.fault.split())
 
     def _look_at_decisions(self, check_ins: list[CheckIn], effects: list[Effect]) -> None:
         """An exit grants everybody, and whoever is granted and still there passes; nobody at risk enters."""

@@ -6,17 +6,21 @@ are invented. Called by hand, when the journal's format or a law of the gate cha
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
-from city.declare import declaration_payload, load_key, new_key, public_pem
+from city.declare import declaration_payload
+from city.provision import new_secrets, provision
+from city.signing import load_key, new_key
 from kiosk import wire
+from kiosk.city_data import kept
 from kiosk.clock import MS
 from kiosk.config import load
 from kiosk.credentials import subject_of
 from kiosk.daemon import gate_for
-from kiosk.messages import Elapsed, Input, LinkStatus, Seen, StageHealth, Symptom, Visit
+from kiosk.gate import Gate
+from kiosk.messages import Elapsed, Glimpse, Input, LinkStatus, Quad, Seen, StageHealth, Symptom, Visit
 from kiosk.testing.clock import ManualClock
 from tests.builders import START, sighting
 
@@ -34,8 +38,14 @@ device = "replayed"
 direction = "{direction}"
 
 [trust]
-declaration_keys = ["../keys/declaration.pem"]
+city_key = "../keys/city.pem"
+bundle = "../keys/trust.bundle"
 subject_key_file = "../keys/subject.key"
+
+[city_data]
+folder = "."
+risk_list = "none"
+look_up = false
 """
 
 Script = Sequence[tuple[int, Input]]
@@ -82,6 +92,27 @@ def held_up(from_ms: int, to_ms: int, *payloads: bytes) -> Script:
     ]
 
 
+def glimpsed(from_ms: int, to_ms: int, quad: Quad, module_px: float) -> Script:
+    """Frames with a code in them that cannot be read, ten a second."""
+    return [
+        (
+            ms,
+            Glimpse(
+                captured_ns=ms * MS,
+                quad=quad,
+                module_px=module_px,
+                dark=40,
+                light=180,
+                clipped=0.0,
+                edge_px=1.6,
+                banding=0.02,
+                tilt=5.5,
+            ),
+        )
+        for ms in range(from_ms, to_ms, FRAME_MS)
+    ]
+
+
 def scripts(codes: Codes) -> dict[str, tuple[str, Script]]:
     """Each fact's direction and what happens; a time of day in ms, an input."""
     return {
@@ -118,6 +149,16 @@ def scripts(codes: Codes) -> dict[str, tuple[str, Script]]:
             "entry",
             [*held_up(500, 1000, codes.forged), *held_up(6000, 6500, CARD), *held_up(12_000, 12_500, FOREIGN)],
         ),
+        "a_code_held_badly_gets_advice_until_it_is_read": (
+            "entry",
+            [
+                *glimpsed(500, 3000, ((600, 300), (673, 300), (673, 373), (600, 373)), 1.5),
+                *glimpsed(3000, 5500, ((300, 20), (980, 20), (980, 700), (300, 700)), 13.9),
+                *held_up(5500, 6000, codes.an),
+                *glimpsed(6000, 6500, ((600, 300), (673, 300), (673, 373), (600, 373)), 1.5),
+                *glimpsed(12_000, 13_000, ((600, 300), (796, 300), (796, 496), (600, 496)), 4.0),
+            ],
+        ),
         "a_full_disk_holds_people_until_it_is_mended": (
             "entry",
             [
@@ -130,9 +171,15 @@ def scripts(codes: Codes) -> dict[str, tuple[str, Script]]:
     }
 
 
+def gate_of(config: Path) -> Gate:
+    """The gate that a configuration and the files it names describe."""
+    loaded = load(config)
+    return gate_for(loaded, kept(loaded)[0])
+
+
 def record(folder: Path, script: Script) -> None:
     """Play a script to the folder's gate, deadlines included, and write the journal."""
-    gate, clock = gate_for(load(folder / "kiosk.toml")), ManualClock(START, monotonic_ns=0)
+    gate, clock = gate_of(folder / "kiosk.toml"), ManualClock(START, monotonic_ns=0)
     lines: list[str] = []
 
     def step(given: Input, at_ns: int) -> None:
@@ -153,12 +200,11 @@ def record(folder: Path, script: Script) -> None:
 
 def main() -> None:
     """Write every case, with new keys."""
-    private_pem = new_key()
+    held = replace(new_secrets(SUBJECT_KEY), authority_public=b"")  # a seal differs each time: a journal could not
     keys = CASES / "keys"
     keys.mkdir(parents=True, exist_ok=True)
-    (keys / "declaration.pem").write_bytes(public_pem(private_pem))
-    (keys / "subject.key").write_bytes(SUBJECT_KEY)
-    for fact, (direction, script) in scripts(make_codes(private_pem)).items():
+    provision(keys, held, START)
+    for fact, (direction, script) in scripts(make_codes(held.declaration)).items():
         folder = CASES / fact
         folder.mkdir(exist_ok=True)
         (folder / "kiosk.toml").write_text(KIOSK_TOML.format(direction=direction), encoding="utf-8")

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from kiosk import cli, wire
-from kiosk.config import load
-from kiosk.daemon import gate_for
-from kiosk.messages import Alert, CheckIn, Drive, Event, Record
+from kiosk.messages import Alert, CheckIn, Drive, Event, Record, Show
+from tests.replay.make_cases import gate_of
 
 CASES = Path(__file__).parent / "cases"
 
@@ -40,6 +39,11 @@ STORIES = {
         *("lights", "held no_declaration"),
         *("lights", "denied unknown_format"),
     ],
+    "a_code_held_badly_gets_advice_until_it_is_read": [
+        *("advice closer", "advice further"),
+        *("granted no_risk", "open entry"),
+        "advice reading",
+    ],
     "a_full_disk_holds_people_until_it_is_mended": [
         *("outbox fails", "lights"),
         *("lights", "held record_unavailable"),
@@ -47,7 +51,7 @@ STORIES = {
         *("granted no_risk", "open entry"),
     ],
 }
-"""What each case is there to show: its records and drives, in order."""
+"""What each case is there to show: its records, drives and advice, in order."""
 
 
 def _journal(fact: str) -> list[str]:
@@ -70,6 +74,8 @@ def _story(fact: str) -> Iterator[str]:
                 yield from map(_told, effect.events)
             elif isinstance(effect, Drive):
                 yield f"open {effect.actuation.grant}" if effect.actuation.grant else "lights"
+            elif isinstance(effect, Show) and effect.view.hint:
+                yield f"advice {effect.view.hint}"
 
 
 def test_every_case_has_its_story() -> None:
@@ -86,7 +92,7 @@ def test_a_recorded_case_shows_its_fact(fact: str) -> None:
 @pytest.mark.parametrize("fact", STORIES)
 def test_a_recorded_case_happens_again(fact: str) -> None:
     """The same inputs at the same times have the same effects, and are written down in the same way."""
-    gate = gate_for(load(CASES / fact / "kiosk.toml"))
+    gate = gate_of(CASES / fact / "kiosk.toml")
     then = _journal(fact)
     now = []
     for line in then:

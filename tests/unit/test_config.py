@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from city.declare import new_key, public_pem
+from city.signing import new_key, public_pem
 from kiosk.config import effective, load, load_rules
 from kiosk.errors import ConfigError
 from kiosk.messages import Line, Reason
@@ -114,6 +114,14 @@ def test_a_password_is_never_shown(folder: Path) -> None:
     ("text", "said"),
     [
         ('[camera]\nsource = "v4l2"\n', "camera: path: source 'v4l2' needs one (the device, file or folder)"),
+        (
+            "[camera]\nlongest_exposure_us = 20000\nfps = 60\n",
+            "camera: longest_exposure_us: a frame at fps = 60 lasts 16666 us; shorten one of them",
+        ),
+        (
+            "[camera]\nregion = [0.5, 0.0, 0.6]\n",
+            "camera: region: left, top and side must stay within 1, and side be at least 0.2",
+        ),
         ("[lines]\nentry_relay = -1\n", "file: lines.entry_relay: a door whose direction is 'entry' needs its relay"),
         ('[uplink]\nkey_file = "k"\n', "uplink: certificate_file and key_file go together; set both or neither"),
         (

@@ -4,8 +4,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from city.declare import new_key, public_pem
+from city.signing import new_key, public_pem
 from kiosk.credentials import Keyring, initials_of, read, subject_of
+from kiosk.credentials.issuer import Use
 from kiosk.messages import Credential, Reason, Refusal, Scheme
 
 KEY = b"k" * 32
@@ -251,11 +252,11 @@ def test_a_short_subject_key_is_refused() -> None:
 def test_issuers_are_known_by_their_kid() -> None:
     """Every issuer key is found under 8 bytes of its own hash."""
     pems = [public_pem(new_key()), public_pem(new_key())]
-    issuers = Keyring.from_pem(subject_key=KEY, issuer_pems=pems).issuers
-    assert {len(kid) for kid in issuers} == {8}
-    shown = [
-        key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo) for keys in issuers.values() for key in keys
-    ]
+    ring = Keyring.from_pem(subject_key=KEY, issuer_pems=pems)
+    issuers = [issuer for some in ring.issuers.values() for issuer in some]
+    assert {len(kid) for kid in ring.issuers} == {8}
+    assert {issuer.uses for issuer in issuers} == {frozenset({Use.DECLARATION})}
+    shown = [issuer.key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo) for issuer in issuers]
     assert shown == pems
 
 

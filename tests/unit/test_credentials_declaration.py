@@ -1,6 +1,8 @@
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -8,9 +10,11 @@ import zxingcpp
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from city.declare import declaration_payload, load_key, new_key, public_pem, qr, sign, write_png
+from city.declare import declaration_payload, qr, sign, write_png
+from city.signing import load_key, new_key, public_pem
 from kiosk.credentials import Keyring, initials_of, read, subject_of
 from kiosk.credentials.cose import kid_of
+from kiosk.credentials.issuer import CERTIFICATE_USES
 from kiosk.messages import Credential, Declaration, Reason, Refusal, Scheme, Symptom, Visit
 
 DOC = Path(__file__).parents[2] / "docs" / "declaration.md"
@@ -157,6 +161,23 @@ def test_a_forgery_under_a_trusted_kid_is_refused() -> None:
         key=STRANGER, kid=kid_of(KEY.public_key()), sub=SUBJECT, initials="N.V.A.", issued_at=ISSUED
     )
     assert _refused(forged) == (Reason.SIGNATURE_INVALID, Scheme.DECLARATION)
+
+
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        ({"uses": CERTIFICATE_USES}, "issuer: may not sign declarations"),
+        ({"not_before": ISSUED + timedelta(seconds=1)}, "issuer: might not sign at the time of issue"),
+        ({"not_after": ISSUED - timedelta(seconds=1)}, "issuer: might not sign at the time of issue"),
+    ],
+)
+def test_an_issuer_signs_declarations_only_if_and_while_it_may(change: dict[str, Any], detail: str) -> None:
+    """A key for certificates signs no declaration, and a key signs none outside its own time."""
+    ((kid, (issuer,)),) = KEYRING.issuers.items()
+    ring = Keyring(subject_key=SUBJECT_KEY, issuers={kid: (replace(issuer, **change),)})
+    assert read(HEALTHY, ring) == Refusal(reason=Reason.ISSUER_NOT_ENTITLED, detail=detail, scheme=Scheme.DECLARATION)
+    in_time = replace(issuer, not_before=ISSUED, not_after=ISSUED)
+    assert read(HEALTHY, Keyring(subject_key=SUBJECT_KEY, issuers={kid: (in_time,)})) == read(HEALTHY, KEYRING)
 
 
 def test_content_is_not_judged_before_the_signature() -> None:

@@ -1,3 +1,5 @@
+import base64
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -19,8 +21,8 @@ def test_only_the_authority_opens_what_was_sealed_to_it() -> None:
     sealed = seal_for(pem(AUTHORITY))(WHO)
     assert opened(sealed, AUTHORITY) == WHO
     assert opened(sealed, STRANGER) is None
-    assert opened(sealed[:-1] + bytes([sealed[-1] ^ 1]), AUTHORITY) is None
-    assert opened(b"", AUTHORITY) is None
+    changed = ("B" if sealed[9] == "A" else "A").join([sealed[:9], sealed[10:]])
+    assert [opened(wrong, AUTHORITY) for wrong in (changed, sealed[:-4], "", "not base64")] == [None] * 4
 
 
 def test_a_seal_shows_neither_content_nor_length_nor_that_it_is_the_same_person() -> None:
@@ -28,9 +30,9 @@ def test_a_seal_shows_neither_content_nor_length_nor_that_it_is_the_same_person(
     seal = seal_for(pem(AUTHORITY))
     short = Identity(kind="id", number="1", name="A", born="")
     first, second, other = seal(WHO), seal(WHO), seal(short)
-    assert len(first) == len(second) == len(other) == BLOCK + 32 + 16
+    assert len(first) == len(second) == len(other) == 4 * -(-(BLOCK + 32 + 16) // 3)
     assert first[:32] != second[:32]
-    assert WHO.name.encode() not in first
+    assert WHO.name.encode() not in base64.b64decode(first)
 
 
 def test_an_identity_does_not_print() -> None:
@@ -40,7 +42,7 @@ def test_an_identity_does_not_print() -> None:
 
 def test_a_door_without_an_authority_passes_nothing_on() -> None:
     """No key, no identity: not even a sealed one."""
-    assert no_seal(WHO) == b""
+    assert no_seal(WHO) == ""
 
 
 @pytest.mark.parametrize("wrong", [b"", b"no key", pem(ec.generate_private_key(ec.SECP256R1()))])

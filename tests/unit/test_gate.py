@@ -5,7 +5,7 @@ import pytest
 
 from kiosk import choreography
 from kiosk.clock import MS, Now
-from kiosk.gate import Gate, GateSettings
+from kiosk.gate import Gate
 from kiosk.messages import (
     Alert,
     CheckIn,
@@ -16,6 +16,8 @@ from kiosk.messages import (
     Effect,
     Elapsed,
     Fault,
+    Glimpse,
+    Hint,
     LinkStatus,
     Reason,
     Record,
@@ -33,10 +35,11 @@ from tests.builders import (
     RULES,
     at_ms,
     card,
+    city,
     declared,
-    reader,
     rules_with,
     sighting,
+    site,
     verdict,
 )
 
@@ -55,8 +58,7 @@ BLINK = Drive(actuation=choreography.out_of_order())
 
 
 def _gate(direction: Direction = Direction.ENTRY, rules: Rules = RULES) -> Gate:
-    settings = GateSettings(direction=direction, relay_pulse_ms=PULSE_MS, absence_ms=ABSENCE_MS, repeat_window_s=30)
-    return Gate(settings, rules, reader(CODES))
+    return Gate(site(direction, relay_pulse_ms=PULSE_MS, absence_ms=ABSENCE_MS), city(CODES, rules))
 
 
 def _see(gate: Gate, ms: int, *payloads: bytes) -> list[Effect]:
@@ -402,8 +404,7 @@ def test_an_alarm_a_site_asks_for_without_a_risk_alerts_with_no_risk_named() -> 
     """Only reasons of risk are the health authority's business."""
     rules = rules_with(Reason.SIGNATURE_INVALID, Decision.DENIED, alarm=True)
     forged = Refusal(reason=Reason.SIGNATURE_INVALID, detail="signature")
-    settings = GateSettings(direction=Direction.ENTRY, relay_pulse_ms=PULSE_MS, absence_ms=1500, repeat_window_s=30)
-    gate = Gate(settings, rules, reader({b"forged": forged}))
+    gate = Gate(site(relay_pulse_ms=PULSE_MS), city({b"forged": forged}, rules))
     record = _see(gate, 0, b"forged")[1]
     assert isinstance(record, Record)
     assert [type(event) for event in record.events] == [Alert, CheckIn]
@@ -438,3 +439,77 @@ def test_events_carry_utc_and_whether_it_is_believed() -> None:
         _check_in(FOREIGN_CODE, 950, Decision.DENIED, Reason.UNKNOWN_FORMAT), at=now.utc, utc_trusted=False
     )
     assert record == Record(events=(expected,), before_drive=False)
+
+
+SMALL = Glimpse(
+    captured_ns=0,
+    quad=((600, 300), (673, 300), (673, 373), (600, 373)),
+    module_px=1.5,
+    dark=40,
+    light=180,
+    clipped=0.0,
+    edge_px=1.6,
+    banding=0.02,
+    tilt=5.5,
+)
+
+
+def _glimpse(gate: Gate, from_ms: int, to_ms: int) -> list[tuple[int, Effect]]:
+    """A code too small to be read, in thirty frames a second: the effects, each with its ms."""
+    frames = ((ms, replace(SMALL, captured_ns=ms * MS)) for ms in range(from_ms, to_ms, 33))
+    return [(ms, effect) for ms, glimpse in frames for effect in gate.step(glimpse, at_ms(ms))]
+
+
+def _advice(hint: Hint) -> Show:
+    return Show(view=replace(_view(Screen.ATTRACT), screen=Screen.READING, wording=RULES.hints[hint], hint=hint))
+
+
+def test_a_code_that_cannot_be_read_gets_advice_and_nothing_else() -> None:
+    """One view for all its frames, no record, no line; the view goes by itself when the code is gone."""
+    gate = _gate()
+    assert _glimpse(gate, 0, 2000) == [(0, ATTRACT), (528, _advice(Hint.CLOSER))]
+    assert gate.deadline_ns == 2980 * MS
+    assert _elapse(gate, 2979) == []
+    assert _elapse(gate, 2980) == [ATTRACT]
+    assert _elapse(gate, 10_000) == []
+
+
+def test_a_verdict_takes_the_screen_from_advice_at_once() -> None:
+    """And keeps it for its four seconds, whatever else is glimpsed; then evidence must hold anew."""
+    gate = _gate()
+    _glimpse(gate, 0, 1000)
+    assert _see(gate, 1000, AN)[2] == LET_IN
+    assert gate.deadline_ns == 1950 * MS
+    _elapse(gate, 1950)
+    assert _glimpse(gate, 2000, 6000) == [(5003, ATTRACT), (5531, _advice(Hint.CLOSER))]
+
+
+def test_a_door_out_of_order_gives_no_advice() -> None:
+    """Its own view stays; a door without its uplink reads codes, and so it advises."""
+    gate = _gate()
+    _health(gate, 0, "lines", "green")
+    assert [effect for _, effect in _glimpse(gate, 100, 1900) if isinstance(effect, Show)] == []
+    offline = _gate()
+    _health(offline, 0, "uplink", "no route")
+    advice = replace(_advice(Hint.CLOSER).view, fault="uplink: no route")
+    assert _glimpse(offline, 100, 1900) == [(628, Show(view=advice))]
+
+
+def test_advice_gives_way_to_a_fault_at_once() -> None:
+    """A door that cannot work asks nobody to come closer."""
+    gate = _gate()
+    _glimpse(gate, 0, 1000)
+    assert _health(gate, 1000, "camera", "dark")[2] == Show(view=_view(Screen.OUT_OF_ORDER, fault="camera: dark"))
+
+
+def test_a_hint_without_wording_is_not_given() -> None:
+    """A site's rules may leave one out."""
+    assert _glimpse(_gate(rules=replace(RULES, hints={})), 0, 2000) == [(0, ATTRACT)]
+
+
+def test_a_glimpse_at_a_deadline_does_what_is_due() -> None:
+    """A stream of glimpses never keeps a waiting visitor waiting."""
+    gate = _gate()
+    _see(gate, 0, AN, BINH)
+    record = gate.step(replace(SMALL, captured_ns=950 * MS), at_ms(950))[0]
+    assert record == Record(events=(_check_in(BINH, 950, Decision.GRANTED, Reason.NO_RISK),), before_drive=True)

@@ -1,6 +1,7 @@
 from kiosk.clock import MS
 from kiosk.messages import Presentation
 from kiosk.sightings import MOST_TRACKED, Sightings
+from kiosk.structured_append import Header, Part
 from tests.builders import sighting
 
 ABSENCE_MS = 1500
@@ -102,3 +103,21 @@ def test_one_code_too_many_pushes_out_the_one_out_of_view_longest() -> None:
     sightings = _followed(*((bytes([n]), n) for n in range(MOST_TRACKED)), (b"\0", 50), (b"new", 60))
     assert sightings.take_left(60 * MS) == [_presentation(b"\1", 1)]
     assert sightings.take(60 * MS) == _presentation(b"\0", 0)
+
+
+def _part(index: int, text: bytes) -> Part:
+    return Part(Header(index=index, total=2, parity=ord("a") ^ ord("b")), ((None, text),))
+
+
+def test_a_part_by_itself_is_nothing_to_judge() -> None:
+    """Of a message in two codes, one code is neither waiting nor left, however long it is shown."""
+    sightings = _followed(*((_part(0, b"a"), ms) for ms in range(0, 3000, 33)))
+    assert (sightings.take(3000 * MS), sightings.take_left(9000 * MS)) == (None, [])
+
+
+def test_a_message_in_two_codes_is_one_presentation() -> None:
+    """It begins with the code that made it whole, and lasts while either code is in view."""
+    shown = [(_part(0, b"a"), 0), (_part(1, b"b"), 900), (_part(0, b"a"), 1800), (_part(1, b"b"), 2700)]
+    sightings = _followed(*shown)
+    assert [sightings.take(2700 * MS) for _ in range(2)] == [_presentation(b"ab", 900), None]
+    assert sightings.take_left(2700 * MS) == []

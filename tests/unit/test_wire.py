@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +20,10 @@ from kiosk.messages import (
     Effect,
     Elapsed,
     Event,
+    Exposure,
     Fault,
+    Glimpse,
+    Hint,
     Input,
     Line,
     LineChange,
@@ -313,10 +317,29 @@ VIEW = View(
     online=True,
     waiting=3,
 )
+ADVICE = View(
+    screen=Screen.READING,
+    wording=Wording(vi="Xin đưa mã lại gần hơn", en="A little closer, please"),
+    direction=Direction.EXIT,
+    hint=Hint.CLOSER,
+)
+GLIMPSE = Glimpse(
+    captured_ns=5_000_000,
+    quad=((-3, 10), (90, 10), (90, 90), (-3, 90)),
+    module_px=None,
+    dark=40,
+    light=180,
+    clipped=0.1,
+    edge_px=1.7,
+    banding=1 / 3,
+    tilt=0.0,
+)
 ACTUATION = Actuation(changes=(LineChange(after_ms=0, line=Line.GREEN, on=True),), grant=Direction.ENTRY)
 INPUTS: tuple[Input, ...] = (
     Seen(sightings=(sighting(bytes(range(256)), 5), sighting(b"\xfb\xef\xff", 5))),
     Seen(sightings=()),
+    GLIMPSE,
+    replace(GLIMPSE, module_px=2.1, exposure=Exposure(exposure_us=8000, gain=1.25)),
     StageHealth(stage="camera", fault="tối"),
     LinkStatus(online=True, waiting=2),
     Elapsed(),
@@ -325,6 +348,7 @@ EFFECTS: tuple[Effect, ...] = (
     Record(events=EVENTS, before_drive=True),
     Drive(actuation=ACTUATION),
     Show(view=VIEW),
+    Show(view=ADVICE),
 )
 
 
