@@ -6,7 +6,7 @@ ingest acknowledges only what `add` has committed; the look-ups and whoever issu
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -123,7 +123,8 @@ class Store:
     def keep_declaration(self, payload: bytes, *, subject: str, issued_at: datetime, aliases: Iterable[str]) -> None:
         """Keep a person's declaration unless a newer one is there, and under which other pseudonyms to find it."""
         with self._engine.begin() as connection:
-            insert = self._insert(DECLARATIONS).values(subject=subject, issued_at=issued_at, payload=payload)
+            row = {"subject": subject, "issued_at": issued_at.astimezone(UTC), "payload": payload}
+            insert = self._insert(DECLARATIONS).values(row)
             connection.execute(
                 insert.on_conflict_do_update(
                     index_elements=["subject"],

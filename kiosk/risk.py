@@ -178,7 +178,7 @@ def _reasons_in(read: Credential | Refusal, around: Circumstances, rules: Rules,
 def _reasons_of_certificate(certificate: Certificate, rules: Rules, utc: datetime) -> list[Reason]:
     if _days_since(certificate.on, utc) <= rules.look_back_days and certificate.detected:
         return [Reason.AT_RISK_POSITIVE_TEST]
-    if utc >= certificate.expires_at:
+    if utc > certificate.expires_at:  # its last second counts (EU test data, DK and ES)
         return [Reason.CERTIFICATE_EXPIRED]
     if not rules.certificates.admit:
         return [Reason.NO_DECLARATION]

@@ -396,6 +396,13 @@ def test_text_that_carries_no_message_is_malformed(text: bytes) -> None:
     assert _refused(read(text, RING))[0] is Reason.MALFORMED
 
 
+def test_a_message_beyond_the_bound_is_not_read_whoever_signed_it() -> None:
+    """What unpacks to more than 16 KiB is refused as text, before its signature."""
+    allowed, beyond = (claims({**payload(), "x": "x" * length}) for length in (MAX_INFLATED - 1_000, MAX_INFLATED))
+    assert read(wrapped(message(KEY, ISSUER.kid, allowed)), RING) == _held(VACCINATED)
+    assert _refused(read(wrapped(message(KEY, ISSUER.kid, beyond)), RING)) == (Reason.MALFORMED, "text")
+
+
 def test_content_is_not_judged_before_the_signature() -> None:
     """Broken content by a stranger is a stranger's."""
     assert _refused(read(hc1(OTHER_KEY, OTHER_ISSUER, {}), RING))[0] is Reason.ISSUER_UNKNOWN

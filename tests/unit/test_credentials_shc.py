@@ -295,6 +295,7 @@ def test_an_issuer_needs_a_name() -> None:
 def test_an_hc1_signer_signs_no_card() -> None:
     """A certificate's key has no address, and so no cards, though a card named its kid."""
     signer = replace(Issuer.from_certificate(certificate(KEY)), kid=ISSUER.kid)
-    assert _refused(_read(card(*TWO_DOSES), keyring(signer))) == (Reason.ISSUER_UNKNOWN, "iss")
+    for iss in (URL, ""):
+        assert _refused(_read(card(*TWO_DOSES, iss=iss), keyring(signer))) == (Reason.ISSUER_UNKNOWN, "iss")
     wrong_kind = replace(signer, key=rsa.generate_private_key(65537, 2048).public_key(), url=URL)
     assert _refused(_read(card(*TWO_DOSES), keyring(wrong_kind)))[0] is Reason.SIGNATURE_INVALID
