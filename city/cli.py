@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from city import declare, office, publish, signing
 from city.ingest import Ingest, Stored
 from city.lookup import LookUps
+from city.provision import BUNDLE, DECLARATION_KEY, SUBJECT_KEY
 from city.store import Store
 from kiosk.clock import SystemClock
 from kiosk.credentials.subject import subject_of
@@ -175,7 +176,7 @@ def _trust(parsed: argparse.Namespace) -> int:
         areas=parsed.area,
         rules=parsed.rules,
     )
-    print(f"{parsed.keys / office.BUNDLE}: version {bundle.version}")
+    print(f"{parsed.keys / BUNDLE}: version {bundle.version}")
     return DONE
 
 
@@ -197,10 +198,10 @@ def _publish(parsed: argparse.Namespace) -> int:
 
 
 def _declare(parsed: argparse.Namespace) -> int:
-    subject_key = (parsed.keys / "subject.key").read_bytes()
+    subject_key = (parsed.keys / SUBJECT_KEY).read_bytes()
     subject, issued_at = subject_of("id", parsed.number, subject_key), _now() - timedelta(hours=parsed.hours_ago)
     payload = declare.declaration_payload(
-        key=signing.load_key((parsed.keys / "declaration.key").read_bytes()),
+        key=signing.load_key((parsed.keys / DECLARATION_KEY).read_bytes()),
         sub=subject,
         initials=parsed.initials,
         issued_at=issued_at,

@@ -5,7 +5,6 @@ docs/risk-list.md.
 """
 
 import csv
-import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import date, datetime
@@ -14,17 +13,27 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from city import risk, signing, trust
+from city.provision import (
+    AUTHORITY_KEY,
+    BUNDLE,
+    CITY_KEY,
+    CITY_PEM,
+    DECLARATION_KEY,
+    SUBJECT_KEY,
+    new_secrets,
+    provision,
+    write_secret,
+)
 from kiosk.city_files import write_whole
 from kiosk.config import rules_from_text
 from kiosk.credentials.declaration import SUBJECT
-from kiosk.credentials.issuer import Issuer, Use, by_kid
+from kiosk.credentials.issuer import Issuer, by_kid
 from kiosk.credentials.keyring import city_issuers
 from kiosk.messages import Flag
 from kiosk.risk import EpidemicArea
 from kiosk.risk_list import Issuers, Update, entries, read_update
 from kiosk.trust import Bundle, read_bundle
 
-BUNDLE = "trust.bundle"
 SNAPSHOT, DELTA = "risk-list.snapshot", "risk-list.delta"
 
 
@@ -34,34 +43,24 @@ def make_keys(folder: Path, made_at: datetime) -> list[str]:
     Raises:
         OSError: the folder cannot be written, or has keys: those in use are not overwritten.
     """
+    if (folder / CITY_KEY).exists():
+        raise FileExistsError(
+            f"{folder / CITY_KEY} is there: kiosks trust it, and another one would part them from you"
+        )
     folder.mkdir(parents=True, exist_ok=True)
-    city, declaration = signing.new_key(), signing.new_key()
-    authority, authority_pem = trust.new_authority()
-    secret = {
-        "city.key": city,
-        "declaration.key": declaration,
-        "authority.key": authority,
-        "subject.key": secrets.token_bytes(32),
-    }
+    held = new_secrets()
+    provision(folder, held, made_at)
+    secret = {CITY_KEY: held.city, DECLARATION_KEY: held.declaration, AUTHORITY_KEY: held.authority}
     for name, content in secret.items():
-        (folder / name).touch(mode=0o600, exist_ok=False)
-        (folder / name).write_bytes(content)
-    issuers = by_kid([trust.issuer_of(declaration, Use.DECLARATION)])
-    bundle = Bundle(version=1, made_at=made_at, issuers=issuers, authority_pem=authority_pem)
-    public = {
-        "city.pem": signing.public_pem(city),
-        "declaration.pem": signing.public_pem(declaration),
-        "authority.pem": authority_pem,
-        BUNDLE: trust.signed(bundle, key=signing.load_key(city)),
-    }
-    for name, content in public.items():
-        (folder / name).write_bytes(content)
-    return [*secret, *public]
+        write_secret(folder / name, content)
+    (folder / "declaration.pem").write_bytes(signing.public_pem(held.declaration))
+    (folder / "authority.pem").write_bytes(held.authority_public)
+    return [*secret, SUBJECT_KEY, CITY_PEM, "declaration.pem", "authority.pem", BUNDLE]
 
 
 def public_key(keys: Path) -> Issuers:
     """What kiosks check the city's signatures with. Raises OSError or ValueError for a folder without it."""
-    return city_issuers((keys / "city.pem").read_bytes())
+    return city_issuers((keys / CITY_PEM).read_bytes())
 
 
 def next_bundle(
@@ -121,7 +120,7 @@ def next_list(people: Path, folder: Path, keys: Path, made_at: datetime) -> list
 
 
 def _city_key(keys: Path) -> ec.EllipticCurvePrivateKey:
-    return signing.load_key((keys / "city.key").read_bytes())
+    return signing.load_key((keys / CITY_KEY).read_bytes())
 
 
 def _flags(people: Path) -> dict[str, Flag]:

@@ -42,15 +42,25 @@ def new_secrets(subject: bytes | None = None) -> Secrets:
     )
 
 
-def first_bundle(held: Secrets, made_at: datetime, issuers: Iterable[Issuer] = ()) -> Bundle:
-    """The bundle a new city begins with: its own declarations count, and those issuers' certificates."""
+def first_bundle(
+    held: Secrets, made_at: datetime, issuers: Iterable[Issuer] = (), revoked: Iterable[bytes] = ()
+) -> Bundle:
+    """The bundle a new city begins with: its own declarations count, and those issuers' certificates unless revoked."""
     declares = trust.issuer_of(held.declaration, Use.DECLARATION)
-    return Bundle(version=1, made_at=made_at, issuers=by_kid([declares, *issuers]), authority_pem=held.authority_public)
+    return Bundle(
+        version=1,
+        made_at=made_at,
+        issuers=by_kid([declares, *issuers]),
+        revoked=frozenset(revoked),
+        authority_pem=held.authority_public,
+    )
 
 
-def provision(folder: Path, held: Secrets, made_at: datetime, issuers: Iterable[Issuer] = ()) -> None:
+def provision(
+    folder: Path, held: Secrets, made_at: datetime, issuers: Iterable[Issuer] = (), revoked: Iterable[bytes] = ()
+) -> None:
     """Write what one kiosk is given."""
-    bundle = trust.signed(first_bundle(held, made_at, issuers), key=signing.load_key(held.city))
+    bundle = trust.signed(first_bundle(held, made_at, issuers, revoked), key=signing.load_key(held.city))
     for name, content in {CITY_PEM: signing.public_pem(held.city), BUNDLE: bundle}.items():
         (folder / name).write_bytes(content)
     write_secret(folder / SUBJECT_KEY, held.subject)

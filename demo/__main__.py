@@ -2,12 +2,12 @@
 
 import argparse
 import json
-import shutil
 import signal
 import sys
 import tempfile
 import threading
 from contextlib import ExitStack
+from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from city import signing
-from city.provision import new_secrets, provision
-from demo.population import Population, Visitor
-from demo.processes import DemoFault, Started, free_port, start_broker, start_ingest, start_kiosk
-from demo.report import Report, Visit, file_event, load_visits, report
+from demo.city import City
+from demo.population import MIXED, Visitor, visitors
+from demo.processes import DemoFault, Started, free_port, start_broker, start_city, start_kiosk
+from demo.report import Format, Report, Visit, file_event, load_visits, report
 from kiosk.clock import SystemClock
 from kiosk.config import load
 from kiosk.settings import Settings
+from kiosk.testing.conditions import CONDITIONS
 from kiosk.testing.visitors import showings_to_json
 
 WELL, WRONG, USAGE, FAULT = 0, 1, 2, 4
 ROOT = Path(__file__).resolve().parent.parent
-SUBJECT_KEY = b"a demo's key for pseudonyms only"
 UNTIL_CTRL_C = 200
 """Visitors of a demo with a screen to look at: a quarter of an hour of them."""
 
@@ -51,7 +50,10 @@ bundle = "trust.bundle"
 subject_key_file = "subject.key"
 [city_data]
 folder = "."
-risk_list = "none"
+risk_list = "required"
+fresh_minutes = 1440
+limit_hours = 168
+look_up = true
 [outbox]
 path = "outbox.sqlite3"
 [uplink]
@@ -87,7 +89,17 @@ def _arguments() -> argparse.Namespace:
         epilog="exit codes: 0 all well; 1 a verdict, line or event is wrong; 2 usage; 4 something does not start",
     )
     parser.add_argument("--headless", action="store_true", help="end after the visitors, with a table")
-    parser.add_argument("--visitors", type=int, default=40, metavar="N", help="with --headless, default %(default)s")
+    parser.add_argument(
+        "--visitors", type=int, default=50, metavar="N", help="with --headless, default %(default)s; 46 have every kind"
+    )
+    conditions = [*CONDITIONS, MIXED]
+    parser.add_argument(
+        "--condition",
+        choices=conditions,
+        default="plain",
+        metavar="NAME",
+        help=f"what the visitors' codes are like: {', '.join(conditions)} (of the mild ones); default %(default)s",
+    )
     parser.add_argument("--seed", type=int, default=7, metavar="S", help="another mix of visitors")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there too")
     parser.add_argument("--port", type=int, default=0, help="of the door's screen, default any free one")
@@ -107,6 +119,7 @@ class Demo:
         self._console = console
         self._stack = stack
         self._clock = SystemClock()
+        self._city = City(parsed.seed, self._clock.now().utc)
         self._ingested: list[dict[str, Any]] = []
         self._stopping = threading.Event()
         self._printed = 0
@@ -121,9 +134,11 @@ class Demo:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda _number, _frame: self._stopping.set())
         settings = self._prepare()
-        broker, ingest = settings.uplink.port, start_ingest
+        broker = settings.uplink.port
         start_broker(self._folder, broker, self._stack)
-        city = ingest(self._folder, broker, self._stack)
+        self._city.publish(broker)
+        start_city("lookup", self._folder, broker, self._stack)
+        city = start_city("ingest", self._folder, broker, self._stack)
         reader = threading.Thread(target=self._read_city, args=(city,), daemon=True)
         reader.start()
         kiosk, address = start_kiosk(self._folder, self._stack)
@@ -146,14 +161,12 @@ class Demo:
         if self._path and not Path(self._path).exists():
             raise DemoFault(f"{self._path}: there is no such file or device; check its path")
         folder = self._folder
-        held = new_secrets(SUBJECT_KEY)
-        provision(folder, held, self._clock.now().utc)
-        shutil.copy(ROOT / "config" / "rules.toml", folder / "rules.toml")
         if self._source == "visitors":
-            people = Population(self._parsed.seed, signing.load_key(held.declaration), SUBJECT_KEY, self._clock.now().utc)
-            self._visitors = people.visitors(self._parsed.visitors if self._parsed.headless else UNTIL_CTRL_C)
+            number = self._parsed.visitors if self._parsed.headless else UNTIL_CTRL_C
+            self._visitors = visitors(self._city.cast, number, self._parsed.condition)
             showings = showings_to_json([visitor.showing for visitor in self._visitors])
             (folder / "showings.json").write_text(showings, encoding="utf-8")
+        self._city.provision(folder, ROOT / "config" / "rules.toml")
         path = folder / "showings.json" if self._path is None else Path(self._path).resolve()
         journal = "" if self._source == "v4l2" else str(folder / "journal.jsonl")
         text = CONFIG.format(
@@ -202,7 +215,7 @@ class Demo:
 
     def _tell(self, settings: Settings, code: int) -> int:
         self._print_new(settings, finished=True)
-        made = report(self._visits(settings), self._folder, settings, self._ingested)
+        made = report(self._visits(settings), self._folder, settings, self._ingested, self._city.authority)
         if self._parsed.headless:
             print_report(made, self._console, judged=self._source == "visitors")
         if self._parsed.json:
@@ -256,6 +269,8 @@ def print_report(made: Report, console: Console, *, judged: bool) -> None:
         ("presentations made", made.presentations, True),
         ("read", made.read, made.read == made.presentations),
         ("wrong verdicts", len(made.verdicts_wrong), not made.verdicts_wrong),
+        ("sealed identities", made.sealed, True),
+        ("not the holder's, when opened", len(made.identities_wrong), not made.identities_wrong),
         ("wrong line histories", len(made.lines_wrong), not made.lines_wrong),
         ("first readable frame to relay", times, True),
     ]
@@ -270,8 +285,20 @@ def print_report(made: Report, console: Console, *, judged: bool) -> None:
     for name, value, fine in rows:
         table.add_row(name, str(value), "[green]✓[/green]" if fine else "[red]✗[/red]")
     console.print(table)
-    for said in [*made.verdicts_wrong, *made.lines_wrong]:
+    if judged:
+        console.print(formats_table(made))
+    for said in [*made.verdicts_wrong, *made.identities_wrong, *made.lines_wrong]:
         console.print(f"[red]{said}[/red]")
+
+
+def formats_table(made: Report) -> Table:
+    """What became of the codes of each format; `right` counts those with the verdict they should have."""
+    table = Table(title="By format")
+    for name in (columns := [field.name for field in fields(Format)]):
+        table.add_column("format" if name == "name" else name, justify="left" if name == "name" else "right")
+    for row in made.formats:
+        table.add_row(*(str(getattr(row, name)) for name in columns))
+    return table
 
 
 if __name__ == "__main__":

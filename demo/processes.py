@@ -135,15 +135,23 @@ def start_broker(folder: Path, port: int, stack: ExitStack) -> Started:
     return broker
 
 
-def start_ingest(folder: Path, port: int, stack: ExitStack) -> Started:
-    """Start the city's ingest on its embedded SQLite."""
+def start_city(verb: str, folder: Path, port: int, stack: ExitStack) -> Started:
+    """Start one of the city's two workers, `ingest` or `lookup`, on the city's embedded SQLite.
+
+    Raises:
+        DemoFault: it does not start.
+    """
     subscribed = Signal("city: subscribed")
-    command = [sys.executable, "-m", "city", "ingest", "--broker", f"127.0.0.1:{port}"]
-    database = f"sqlite:///{folder / 'city.sqlite3'}"
-    ingest = Started("city ingest", [*command, "--database", database], folder / "ingest.log", subscribed)
-    stack.callback(ingest.stop)
-    subscribed.wait_for(ingest)
-    return ingest
+    command = [sys.executable, "-m", "city", verb, "--broker", f"127.0.0.1:{port}"]
+    worker = Started(f"city {verb}", [*command, "--database", database(folder)], folder / f"{verb}.log", subscribed)
+    stack.callback(worker.stop)
+    subscribed.wait_for(worker)
+    return worker
+
+
+def database(folder: Path) -> str:
+    """The address of the city's database."""
+    return f"sqlite:///{folder / 'city.sqlite3'}"
 
 
 def start_kiosk(folder: Path, stack: ExitStack) -> tuple[Started, str]:

@@ -1,31 +1,42 @@
 """What happened against what should have: visitors, verdicts, lines, events, times.
 
 It reads only what the parts wrote by themselves: which frames the camera delivered, every level of every pin, the
-lines of the city's ingest, and the outbox file. First readable frames are found afterwards, by rendering again and
-asking plain zxing-cpp and the kiosk's decoder frame by frame; the daemon is not asked about itself.
+lines of the city's ingest, and the outbox file. It opens sealed identities as the health authority does. First readable
+frames are found afterwards, by rendering again and asking plain zxing-cpp and the kiosk's decoder frame by frame; the
+daemon is not asked about itself.
 """
 
 import json
 import sqlite3
 import statistics
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from demo.population import Expected, Visitor
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from demo.cast import Expected
+from demo.population import Visitor
 from kiosk.choreography import actuation_for
+from kiosk.credentials.sealing import opened
 from kiosk.decoder import Decoder
 from kiosk.gpio_alerts import RELAY_MARGIN_NS
-from kiosk.messages import Decision, Direction, Frame, Line, Reason, Verdict
+from kiosk.messages import Decision, Direction, Frame, Line, Reason, Scheme, Verdict
 from kiosk.settings import CameraSettings, Settings
 from kiosk.testing.visitors import Showing, first_readable, render
 
 MS = 1_000_000
 EARLY_MS, LATE_MS = 5, RELAY_MARGIN_NS // MS
 """How far a relay's pulse may be off: to a timer's grain early, and late by what the interlock allows."""
+
+
+WHO_ONLY = (Scheme.VN1405, Scheme.CCCD, Scheme.BHYT, Scheme.LINK)
+Answer = tuple[str, str, str | None]
+"""Decision, weightiest reason and format of a check-in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +63,59 @@ class Visit:
         """The check-ins among its events."""
         return [event for event in self.events if event["kind"] == "check-in"]
 
+    @property
+    def alerts(self) -> list[dict[str, Any]]:
+        """The alerts among its events."""
+        return [event for event in self.events if event["kind"] == "alert"]
+
     def wrong_verdicts(self) -> list[str]:
         """Compare check-ins and alerts with what was expected, in any order of codes."""
-        left = [
-            (event["body"]["decision"], event["body"]["reasons"][0], event["body"]["scheme"])
-            for event in self.check_ins
-        ]
-        wrong = []
-        for expected in self.visitor.expected:
-            answers = _answers(expected)
-            found = next((answer for answer in answers if answer in left), None)
-            if found is None:
-                wrong.append(f"expected {answers[0]}, got {left or 'no check-in'}")
-            else:
-                left.remove(found)
+        _, missed, left = self._matched()
+        wrong = [f"expected {_answers(expected)[0]}, got {left or 'no check-in'}" for expected in missed]
         wrong += [f"unexpected {answer}" for answer in left] if not wrong else []
-        alerts = sum(event["kind"] == "alert" for event in self.events)
+        alerts = len(self.alerts)
         wanted = sum(expected.alert for expected in self.visitor.expected)
         return [*wrong, *([f"{alerts} alerts instead of {wanted}"] if alerts != wanted else [])]
+
+    @property
+    def was_looked_up(self) -> bool:
+        """Whether the city was asked about somebody: their code only says who they are."""
+        return any(expected.scheme in WHO_ONLY for expected in self.visitor.expected)
+
+    def right(self) -> list[Expected]:
+        """What was expected and came."""
+        return self._matched()[0]
+
+    def _matched(self) -> tuple[list[Expected], list[Expected], list[Answer]]:
+        """What was expected and came, what was and did not, and what came and was not."""
+        bodies = [event["body"] for event in self.check_ins]
+        left = [(body["decision"], body["reasons"][0], body["scheme"]) for body in bodies]
+        right, missed = [], []
+        for expected in self.visitor.expected:
+            found = next((answer for answer in _answers(expected) if answer in left), None)
+            if found is None:
+                missed.append(expected)
+            else:
+                left.remove(found)
+                right.append(expected)
+        return right, missed, left
+
+    def wrong_identities(self, authority: X25519PrivateKey) -> list[str]:
+        """Open what was sealed to the health authority: exactly whom the codes name, in check-ins and in alerts."""
+        wrong = []
+        for what, events, wanted in (
+            ("check-in", self.check_ins, self.visitor.expected),
+            ("alert", self.alerts, [expected for expected in self.visitor.expected if expected.alert]),
+        ):
+            left = [expected.who for expected in wanted if expected.who]
+            for event in [event for event in events if event["body"]["sealed"]]:
+                who = opened(event["body"]["sealed"], authority)
+                if who in left:
+                    left.remove(who)
+                else:
+                    wrong.append(f"the identity in the {what} {event['sequence']} is not that of its code")
+            wrong += [f"{len(left)} identities missing in the {what}"] if left else []
+        return wrong
 
     def wrong_lines(self, relay_pulse_ms: int) -> list[str]:
         """Compare which lines went on, how often, and for how long, with the choreography of the verdicts given."""
@@ -92,6 +138,23 @@ class Visit:
         return wrong
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """What became of the codes of one format.
+
+    `right` counts those with the verdict they should have, `sealed` those whose check-in bears a sealed identity.
+    """
+
+    name: str
+    shown: int
+    right: int
+    granted: int
+    held: int
+    denied: int
+    alerts: int
+    sealed: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Report:
     """The table, and whether all is well."""
@@ -100,7 +163,10 @@ class Report:
     presentations: int
     read: int
     verdicts_wrong: list[str]
+    sealed: int
+    identities_wrong: list[str]
     lines_wrong: list[str]
+    formats: list[Format]
     accepted: int
     stored: int
     missing: int
@@ -112,8 +178,8 @@ class Report:
 
     @property
     def well(self) -> bool:
-        """Every verdict right, every line at rest, every event there once."""
-        return not (self.verdicts_wrong or self.lines_wrong or self.missing or self.doubled)
+        """Every verdict right, every identity its holder's, every line at rest, every event there once."""
+        return not (self.verdicts_wrong or self.identities_wrong or self.lines_wrong or self.missing or self.doubled)
 
     def as_json(self) -> dict[str, Any]:
         """For a script."""
@@ -148,9 +214,16 @@ def file_event(visits: Iterable[Visit], event: dict[str, Any], at_ns: int) -> Vi
     return None
 
 
-def report(visits: list[Visit], folder: Path, settings: Settings, ingested: list[dict[str, Any]]) -> Report:
+def report(
+    visits: list[Visit],
+    folder: Path,
+    settings: Settings,
+    ingested: list[dict[str, Any]],
+    authority: X25519PrivateKey,
+) -> Report:
     """Make the table of a finished run. Without simulated visitors only its events can be judged."""
     pulse_ms = settings.lines.relay_pulse_ms
+    formats = _formats(visits)
     stored = _stored(folder / "city.sqlite3")
     accepted = _accepted(folder / "outbox.sqlite3")
     latencies = sorted(_latencies_ms(visits, folder, settings))
@@ -160,13 +233,11 @@ def report(visits: list[Visit], folder: Path, settings: Settings, ingested: list
         visitors=len(visits),
         presentations=sum(len(visit.visitor.expected) for visit in visits),
         read=sum(event["kind"] == "check-in" and event["new"] for event in ingested),
-        verdicts_wrong=[
-            f"#{n} {v.visitor.kind}: {said}" for n, v in enumerate(visits, 1) for said in v.wrong_verdicts()
-        ],
-        lines_wrong=[
-            *(f"#{n} {v.visitor.kind}: {said}" for n, v in enumerate(visits, 1) for said in v.wrong_lines(pulse_ms)),
-            *not_at_rest,
-        ],
+        verdicts_wrong=_named(visits, Visit.wrong_verdicts),
+        sealed=sum(made.sealed for made in formats),
+        identities_wrong=_named(visits, lambda visit: visit.wrong_identities(authority)),
+        lines_wrong=[*_named(visits, lambda visit: visit.wrong_lines(pulse_ms)), *not_at_rest],
+        formats=formats,
         accepted=accepted,
         stored=len(set(stored)),
         missing=len(set(range(1, accepted + 1)) - set(stored)),
@@ -178,7 +249,32 @@ def report(visits: list[Visit], folder: Path, settings: Settings, ingested: list
     )
 
 
-def _answers(expected: Expected) -> list[tuple[str, str, str | None]]:
+def _named(visits: list[Visit], find: Callable[[Visit], list[str]]) -> list[str]:
+    return [f"#{number} {visit.visitor.kind}: {said}" for number, visit in enumerate(visits, 1) for said in find(visit)]
+
+
+def _formats(visits: list[Visit]) -> list[Format]:
+    """By the format the kiosk recognised, and what was expected of it."""
+    bodies = [event["body"] for visit in visits for event in visit.check_ins]
+    decided = Counter((body["scheme"], body["decision"]) for body in bodies)
+    sealed = Counter(body["scheme"] for body in bodies if body["sealed"])
+    alerts = Counter(event["body"]["scheme"] for visit in visits for event in visit.alerts)
+    shown = Counter(expected.scheme for visit in visits for expected in visit.visitor.expected)
+    right = Counter(expected.scheme for visit in visits for expected in visit.right())
+    return [
+        Format(
+            name=scheme.value if scheme else "none",
+            shown=shown[scheme],
+            right=right[scheme],
+            alerts=alerts[scheme],
+            sealed=sealed[scheme],
+            **{decision.value: decided[scheme, decision.value] for decision in Decision},
+        )
+        for scheme in (*Scheme, None)
+    ]
+
+
+def _answers(expected: Expected) -> list[Answer]:
     answers = [(expected.decision.value, expected.reason.value, expected.scheme and expected.scheme.value)]
     if expected.or_left:
         answers.append(
@@ -201,15 +297,20 @@ def _pulses_ms(levels: list[Level], line: Line) -> list[float]:
 
 
 def _latencies_ms(visits: list[Visit], folder: Path, settings: Settings) -> list[float]:
-    """From the first readable frame to the relay, for single visitors who were let in."""
+    """From the first readable frame to the relay, for single visitors who were let in.
+
+    Of plain ones only: in another condition the frames depend on what the camera's automatic did. A look-up's time is
+    the city's too, so those are left out.
+    """
     delivered = {(e["showing"], e["index"]): e["captured_ns"] for e in _lines_of(folder / "showings.frames.jsonl")}
     camera = settings.camera
     times = []
     for which, visit in enumerate(visits):
         relay = next((level.at_ns for level in visit.levels if level.line is Line.ENTRY_RELAY and level.on), None)
-        if relay is None or len(visit.visitor.expected) != 1:
+        shown = visit.visitor.showing
+        if relay is None or len(shown.codes) != 1 or shown.condition != "plain" or visit.was_looked_up:
             continue
-        first = _first_readable(visit.visitor.showing, camera)
+        first = _first_readable(shown, camera)
         if first is None:
             continue
         # A frame the sensor dropped was never seen by anybody: the next delivered one is the first.

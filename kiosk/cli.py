@@ -5,6 +5,7 @@ answered in sentences, never in a stack trace; a bug keeps its trace, for us.
 """
 
 import argparse
+import json
 import logging
 import signal
 import sys
@@ -12,13 +13,16 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
+
 from kiosk import __version__, wire
-from kiosk.camera import FrameSource, PiCamera, V4l2Camera
+from kiosk.camera import FrameSource, PiCamera, V4l2Camera, luma_of_file
 from kiosk.city_data import kept
 from kiosk.clock import TIMESYNC_MARK, Clock, SystemClock
 from kiosk.config import Loaded, effective, load
 from kiosk.daemon import Daemon, Parts, gate_for
-from kiosk.errors import ConfigError, StageFault
+from kiosk.errors import ConfigError, KioskError
+from kiosk.explain import Explained, desk, explain, explain_image, granted, lines_of, payload_in
 from kiosk.gpio_alerts import GpioLines, pin_factory
 from kiosk.messages import Line
 from kiosk.recordings import ImageFolder, VideoFile
@@ -26,10 +30,11 @@ from kiosk.settings import Settings
 from kiosk.supervisor import ServiceNotifier
 
 DONE, DIFFERENT, USAGE, CONFIG, FAULT = 0, 1, 2, 3, 4
+CONFIG_FILE = Path("/etc/kiosk/kiosk.toml")
 
 EXIT_CODES = """exit codes:
   0  done
-  1  replay: the gate does something else now than was recorded
+  1  replay: the gate does something else now than was recorded; explain: the code would not open an entry
   2  the command line cannot be understood
   3  a configuration file has mistakes; all of them are listed
   4  a stage cannot start (camera, lines, outbox, uplink, screen); the sentence says which and what to do
@@ -47,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for mistake in error.mistakes:
             print(f"  {mistake}", file=sys.stderr)
         return CONFIG
-    except StageFault as fault:
+    except KioskError as fault:
         print(f"kiosk: {fault}", file=sys.stderr)
         return FAULT
 
@@ -61,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     run = verbs.add_parser("run", help="run the door until stopped; systemd does this")
-    run.add_argument("--config", type=Path, default=Path("/etc/kiosk/kiosk.toml"), help="default: %(default)s")
+    run.add_argument("--config", type=Path, default=CONFIG_FILE, help="default: %(default)s")
     run.set_defaults(do=_run)
     check = verbs.add_parser("check-config", help="list every mistake in a configuration, or show what it means")
     check.add_argument("file", type=Path, help="a kiosk.toml")
@@ -70,6 +75,13 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("journal", type=Path, help="a file that a run with [journal] path wrote")
     replay.add_argument("--config", type=Path, required=True, help="the kiosk.toml of that run")
     replay.set_defaults(do=_replay)
+    explaining = verbs.add_parser("explain", help="show each step from a code to its verdict, personal data masked")
+    explaining.add_argument(
+        "code", help="its text, @FILE with its bytes (a text stays in the shell's history), or an image"
+    )
+    explaining.add_argument("--config", type=Path, default=CONFIG_FILE, help="default: %(default)s")
+    explaining.add_argument("--json", action="store_true", help="one JSON document instead of lines")
+    explaining.set_defaults(do=_explain)
     version = verbs.add_parser("version", help="print the firmware's version")
     version.set_defaults(do=_version)
     return parser
@@ -106,12 +118,33 @@ def _replay(parsed: argparse.Namespace) -> int:
     return DIFFERENT if different else DONE
 
 
+def _explain(parsed: argparse.Namespace) -> int:
+    loaded = load(parsed.config)
+    at = desk(loaded, _clock(loaded.settings).now())
+    try:
+        named = payload_in(parsed.code)
+        luma = luma_of_file(np.frombuffer(named.read_bytes(), dtype=np.uint8)) if isinstance(named, Path) else None
+    except OSError as error:
+        raise ConfigError([f"{error.filename}: cannot be read ({error.strerror})"]) from error
+    told: list[Explained]
+    if isinstance(named, bytes):
+        told = [explain(named, at)]
+    elif luma is None:
+        raise ConfigError([f"{named}: not an image that can be read"])
+    else:
+        told = explain_image(luma, at)
+    if parsed.json:
+        print(json.dumps(told, ensure_ascii=False, indent=2))
+    else:
+        print("\n\n".join("\n".join(lines_of(each)) for each in told) or "no code was read in this image")
+    return DONE if told and all(map(granted, told)) else DIFFERENT
+
+
 def _run(parsed: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     loaded = load(parsed.config)
     settings = loaded.settings
-    trusted = {"timesyncd": TIMESYNC_MARK.exists, "always": lambda: True}[settings.clock.trust]
-    clock = SystemClock(trusted)
+    clock = _clock(settings)
     with ExitStack() as stack:
         daemon = Daemon(_parts(loaded, clock, stack))
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -143,6 +176,10 @@ def _parts(loaded: Loaded, clock: Clock, stack: ExitStack) -> Parts:
         notifier=ServiceNotifier.from_environment(),
         journal=stack.enter_context(Path(journal).open("w", encoding="utf-8", buffering=1)) if journal else None,
     )
+
+
+def _clock(settings: Settings) -> SystemClock:
+    return SystemClock({"timesyncd": TIMESYNC_MARK.exists, "always": lambda: True}[settings.clock.trust])
 
 
 def _camera(settings: Settings, clock: Clock) -> Callable[[], FrameSource]:

@@ -10,6 +10,7 @@ import json
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from kiosk.credentials import link
 from kiosk.credentials.keyring import city_issuers
 from kiosk.errors import ConfigError
 from kiosk.messages import Decision, Reason, Screen
-from kiosk.risk import Rules
+from kiosk.risk import WEIGHT, Rules
 from kiosk.settings import Section, Settings, TrustSettings
 from kiosk.trust import Issuers
 
@@ -92,7 +94,7 @@ def load_rules(path: Path) -> Rules:
 def rules_from_text(text: str) -> Rules | str:
     """Read the rules that the city sends in its bundle, by the same law as a site's; a sentence where they break it."""
     try:
-        rules = _RULES.validate_python(tomllib.loads(text))
+        rules = _RULES.validate_python(tomllib.loads(text), extra="forbid")
     except tomllib.TOMLDecodeError as error:
         return f"the city's rules are not TOML: {error}"
     except ValidationError as error:
@@ -179,12 +181,26 @@ def _unsafe(rules: Rules) -> Iterator[str]:
             yield f'reasons."{reason}": alarm = true is for at_risk.* only: it calls the health authority'
         elif reason in _NEVER_GRANTED and rule.decision is Decision.GRANTED:
             yield f'reasons."{reason}": must not be "granted"; use "held" or "denied"'
+    for beginning in rules.links:
+        if not link.BEGINNING.fullmatch(beginning):
+            yield f"links: {beginning!r} is too little: scheme, whole host and a slash, or at least four characters"
+    yield from _milder_with_age(rules)
     for name, table, needed in (
         ("screens", rules.screens, (Screen.ATTRACT, Screen.OUT_OF_ORDER)),
         ("exits", rules.exits, (Screen.GRANTED, Screen.AT_RISK)),
     ):
         yield from (f"{name}.{screen}: missing; the page needs its wording" for screen in needed if screen not in table)
 
+
+def _milder_with_age(rules: Rules) -> Iterator[str]:
+    for newer, older in pairwise(reason for reason in _BY_AGE if reason in rules.reasons):
+        least = rules.reasons[newer].decision
+        if WEIGHT[rules.reasons[older].decision] < WEIGHT[least]:
+            yield f'reasons."{older}": must not be milder than "{newer}"; use "{least}"'
+
+
+_BY_AGE = (Reason.NO_RISK, Reason.DATA_STALE, Reason.DATA_TOO_OLD)
+"""What somebody without a risk gets as the city's data gets older: never anything milder."""
 
 _NEVER_GRANTED = frozenset(
     {

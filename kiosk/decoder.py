@@ -26,7 +26,6 @@ from kiosk.engines import (
     Luma,
     Place,
     Read,
-    ReadOpencv,
     ReadPyzbar,
     deblurred,
     is_picture,
@@ -49,10 +48,10 @@ FUSED = "fusion"
 
 MOST_SIGHTINGS = 8
 """Of one frame: two people can hold up two codes; a wall of codes is an attack on the time of the judge."""
-BLANK_FRAMES_PER_SEARCH = 30
-"""About once a second at 30 fps: a whole-frame search costs about ten times what zxing-cpp costs."""
-FRAMES_PER_WIDE_LOOK = 3
-"""While somebody is there without a code that is found: a Pi shall not run hot because people walk by."""
+IDLE_FRAMES_PER_THOROUGH_LOOK = 3
+"""Where nothing stirs; the looks between cost half, and miss what is near the camera or light on dark."""
+IDLE_FRAMES_PER_WIDE_LOOK = 60
+"""Every two seconds at 30 fps: a whole-frame search costs about twenty times what zxing-cpp costs."""
 SEARCH_NS = S
 """After a code was last read or found, frames without one are searched for so long: it is held badly, not gone."""
 MOST_FUSED = 2
@@ -133,36 +132,35 @@ class Reader:
 
     def __init__(self) -> None:
         self._sharpened = repaired(sharpened)
-        self._blank = 0
-        self._search_until_ns = 0
+        self._frames = 0
+        self._awake_until_ns = 0
         self._stir = Stir()
 
     def look(self, frame: Frame) -> Look:
         """Read what can be read at once. Never raises, whatever the picture."""
         if not is_picture(frame.luma):
             return Look()
-        reads, places = locate_zxing(frame.luma)
+        awake = self._is_awake(frame)
+        thorough = awake or self._frames % IDLE_FRAMES_PER_THOROUGH_LOOK == 0
+        self._frames += 1
+        reads, places = locate_zxing(frame.luma, thorough=thorough)
         engine = "zxing-cpp"
         if reads or places:
-            self._search_until_ns = frame.captured_ns + SEARCH_NS
+            self._awake_until_ns = frame.captured_ns + SEARCH_NS
         if not reads and places and 0 < crop_of(frame.luma, places[0].quad)[0].size <= QUICK_CROP_PX:
             engine, reads = "zxing-cpp sharpened", in_crop(self._sharpened, frame.luma, places[0].quad)
-        sightings = _sightings(frame, engine, reads)
         if reads:
-            return Look(sightings=sightings)
+            return Look(sightings=_sightings(frame, engine, reads))
         if places:
             # zxing-cpp may tell of a code without saying where: nothing to crop, still something to say.
             glimpse = glimpses.measure(frame.luma, places[0], frame.captured_ns, frame.exposure)
             return Look(wanted=Wanted(frame=frame, places=tuple(places)), glimpse=glimpse)
-        return Look(wanted=Wanted(frame=frame)) if self._worth_a_search(frame) else Look()
+        searched = awake or self._frames % IDLE_FRAMES_PER_WIDE_LOOK == 0
+        return Look(wanted=Wanted(frame=frame)) if searched else Look()
 
-    def _worth_a_search(self, frame: Frame) -> bool:
-        """No code was found: zxing-cpp finds none that is too small, blurred or dark, or lacks its quiet zone."""
-        stirred = self._stir(frame.luma)
-        self._blank += 1
-        if stirred or frame.captured_ns < self._search_until_ns:
-            return self._blank % FRAMES_PER_WIDE_LOOK == 0
-        return self._blank % BLANK_FRAMES_PER_SEARCH == 0
+    def _is_awake(self, frame: Frame) -> bool:
+        """Whether somebody may be there: zxing-cpp finds no code that is too small, blurred, dark or without border."""
+        return self._stir(frame.luma) or frame.captured_ns < self._awake_until_ns
 
 
 class Searcher:
@@ -173,7 +171,7 @@ class Searcher:
     """
 
     def __init__(self) -> None:
-        self._pyzbar, self._opencv = ReadPyzbar(), ReadOpencv()
+        self._pyzbar = ReadPyzbar()
         self._fusion, self._afterimage = Fusion(), Afterimage()
         self._close = cycle(self._close_rungs())
         self._wide = cycle(self._wide_rungs())
@@ -225,7 +223,6 @@ class Searcher:
             ("pyzbar", _only(self._pyzbar)),
             ("zxing-cpp spread", partial(looked_at, spread)),
             ("afterimage deblurred", lambda _luma: ([], places_in(after.deblurred(), enlarged=2))),
-            ("opencv", _only(self._opencv)),
         ]
 
     def rungs(self) -> list[Rung]:

@@ -65,13 +65,21 @@ def quad_of(corners: Iterable[tuple[float, float]]) -> Quad:
     return first, second, third, fourth
 
 
-def locate_zxing(luma: Luma) -> Found:
+def locate_zxing(luma: Luma, *, thorough: bool = True) -> Found:
     """Every code zxing-cpp reads, and the place of every one it finds but cannot read.
 
-    Model 2 only: with `QRCode` come Micro QR codes, whose smallest size corrects no errors and invents digits.
+    Model 2 only: with `QRCode` come Micro QR codes, whose smallest size corrects no errors and invents digits. Half the
+    time where not `thorough`: then codes near the camera and light ones on dark ground may be missed.
     """
     reads, places = [], []
-    for code in zxingcpp.read_barcodes(luma, formats=_MODEL_2, text_mode=_HEX_ECI, return_errors=True):
+    for code in zxingcpp.read_barcodes(
+        luma,
+        formats=_MODEL_2,
+        text_mode=_HEX_ECI,
+        return_errors=True,
+        try_downscale=thorough,
+        try_invert=thorough,
+    ):
         place = _place(code)
         if place and code.valid:
             reads.append((_payload(code, place), place.quad))
@@ -224,53 +232,3 @@ class ReadPyzbar:
                 reads.append((payload, quad_of(corners)))
             symbol = zbar.zbar_symbol_next(symbol)
         return reads
-
-
-class ReadOpencv:
-    """OpenCV's detector with the finder of its ArUco module: half the time of the default one, and it finds more.
-
-    OpenCV takes bytes that are no UTF-8 for Latin-1 and re-encodes them, and its text ends at a NUL. So its own answer
-    never counts: zxing-cpp reads the modules that OpenCV found and sampled, and if it cannot, none is given.
-
-    It compares every finder pattern, and every square, with every other: a wall of them takes it minutes. So pictures
-    with many are not shown to it. 139 photos have at most 17 patterns; few of them have more than 2,000 outlines.
-    """
-
-    _MOST_PATTERNS = 60
-    _MOST_OUTLINES = 2000
-    _QUIET_MODULES = 4
-    _MODULE_PX = 4
-
-    def __init__(self) -> None:
-        self._detector = cv2.QRCodeDetectorAruco()
-
-    def __call__(self, luma: Luma) -> list[Read]:
-        """At most one code."""
-        if self.takes_long(luma):
-            return []
-        try:
-            _, corners, modules = self._detector.detectAndDecode(luma)
-        except (cv2.error, UnicodeDecodeError):
-            # Kanji that its build cannot decode (-213), and assertions on degenerate finder patterns.
-            return []
-        payload = b"" if modules is None else self._exactly(modules)
-        return [(payload, quad_of(corners[0].tolist()))] if payload and np.isfinite(corners).all() else []
-
-    def takes_long(self, luma: Luma) -> bool:
-        """Whether the picture has more patterns or outlines than any photo."""
-        if luma.size == 0:
-            return True
-        near = cv2.adaptiveThreshold(luma, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, 31, 7)
-        # Children, grandchildren: a finder pattern is a ring, its hole, and what is in the hole.
-        outlines, nested = cv2.findContours(near, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
-        if not outlines:
-            return False
-        child = nested[0, :, 2]
-        patterns = np.count_nonzero((child >= 0) & (child[child] >= 0))
-        return len(outlines) > self._MOST_OUTLINES or int(patterns) > self._MOST_PATTERNS
-
-    def _exactly(self, modules: cv2.typing.MatLike) -> bytes:
-        quiet = np.pad(modules, self._QUIET_MODULES, constant_values=255)
-        drawn = quiet.repeat(self._MODULE_PX, axis=0).repeat(self._MODULE_PX, axis=1)
-        reads = read_zxing(drawn.astype(np.uint8))
-        return reads[0][0] if reads else b""

@@ -6,7 +6,8 @@ calls it.
 
 Laws: nothing is driven for a grant before its record has been asked for; a denial and its alarm are driven first and
 recorded beside; an exit is never denied; while events cannot be stored, no entry is granted; a glimpse changes no
-verdict, no record and no line, only what the screen says while it has nothing weightier to say.
+verdict, no record and no line, only what the screen says while it has nothing weightier to say. Each presentation is
+recorded once; somebody who shows their code again and again after a grant, and is held for it, once for all of those.
 """
 
 from collections.abc import Callable
@@ -30,11 +31,13 @@ from kiosk.messages import (
     Elapsed,
     Event,
     Fault,
+    Flag,
     Glimpse,
     Hint,
     Input,
     LinkStatus,
     Presentation,
+    Reason,
     Record,
     Refusal,
     Screen,
@@ -102,6 +105,7 @@ class Gate:
         self._sightings = Sightings(settings.absence_ms * MS)
         self._hints = Hints(settings.frame_size, rest_ns=settings.absence_ms * MS)
         self._granted_ns: dict[str, int] = {}
+        self._repeated: dict[str, tuple[Reason, ...]] = {}
         self._faults: dict[str, str] = {}
         self._link = LinkStatus(online=False, waiting=0)
         self._busy_until_ns = 0
@@ -152,23 +156,26 @@ class Gate:
         effects: list[Effect] = []
         for presentation in self._sightings.take_left(now.monotonic_ns):
             effects += self._judge(self._city.read(presentation.payload), now, left=True)
+        if now.monotonic_ns < self._busy_until_ns:
+            return effects
         if self._look_ups.pending:
             return effects + self._after_look_up(now)
-        if now.monotonic_ns >= self._busy_until_ns and (next_one := self._sightings.take(now.monotonic_ns)):
+        if next_one := self._sightings.take(now.monotonic_ns):
             effects += self._consider(next_one, now)
         return effects
 
     def _consider(self, presentation: Presentation, now: Now) -> list[Effect]:
-        """Judge at once, or ask the city first: an exit opens without asking."""
+        """Judge at once, or ask the city first: an exit opens without asking, and a flag needs no declaration."""
         read = self._city.read(presentation.payload)
-        if not self._settings.look_up or self._settings.direction is Direction.EXIT or not names_only(read):
+        asking = self._settings.look_up and self._settings.direction is Direction.ENTRY
+        if not asking or not names_only(read) or self._flag_of(read):
             return self._judge(read, now)
         if not self._look_ups.begin(read, now.monotonic_ns, online=self._link.online):
             return self._after_look_up(now)
         return [Ask(subject=read.subject)]
 
     def _after_look_up(self, now: Now) -> list[Effect]:
-        found = self._look_ups.take(now.monotonic_ns, self._city.read)
+        found = self._look_ups.take(now, self._city.read)
         return self._judge(found.credential, now, look_up=found.look_up) if found else []
 
     def _judge(
@@ -177,27 +184,43 @@ class Gate:
         around = replace(self._around(read, now), left=left, look_up=look_up)
         verdict = risk.verdict_for(read, rules=self._city.rules, around=around, now=now)
         first_record = verdict.decision is Decision.GRANTED and not verdict.alarm and not left
-        record = Record(events=_events_of(verdict, read, now), before_drive=first_record)
+        records: list[Effect] = [Record(events=_events_of(verdict, read, now), before_drive=first_record)]
+        if self._is_repeated(verdict, read):
+            records = []
         if left and not verdict.alarm:
-            return [record]  # nobody is there to see or pass
+            return records  # nobody is there to see or pass
         if isinstance(read, Credential) and verdict.decision is Decision.GRANTED:
             self._granted_ns[read.subject] = now.monotonic_ns
         pulse_ms = self._settings.relay_pulse_ms
         self._busy_until_ns = now.monotonic_ns + choreography.busy_ms(verdict, pulse_ms) * MS
         self._verdict_view = (self._view_of(verdict, read), now.monotonic_ns + SHOW_VERDICT_NS)
         drive = Drive(actuation=choreography.actuation_for(verdict, pulse_ms))
-        return [record, drive] if first_record else [drive, record]
+        return [*records, drive] if first_record else [drive, *records]
+
+    def _is_repeated(self, verdict: Verdict, read: Credential | Refusal) -> bool:
+        """Whether the same has been recorded of this person since their grant; from now on it has."""
+        stopped = verdict.decision is not Decision.GRANTED and not verdict.alarm
+        if not (stopped and isinstance(read, Credential) and Reason.ALREADY_PRESENTED in verdict.reasons):
+            return False
+        before = self._repeated.get(read.subject)
+        self._repeated[read.subject] = verdict.reasons
+        return before == verdict.reasons
+
+    def _flag_of(self, read: Credential | Refusal) -> Flag | None:
+        listed = self._city.risk_list
+        return listed.flag_of(read.subject) if listed and isinstance(read, Credential) else None
 
     def _around(self, read: Credential | Refusal, now: Now) -> Circumstances:
         oldest_ns = now.monotonic_ns - self._settings.repeat_window_s * S
         self._granted_ns = {who: at for who, at in self._granted_ns.items() if at > oldest_ns}
+        self._repeated = {who: reasons for who, reasons in self._repeated.items() if who in self._granted_ns}
         listed = self._city.risk_list
         return Circumstances(
             direction=self._settings.direction,
             granted_lately=isinstance(read, Credential) and read.subject in self._granted_ns,
             left=False,
             recordable="outbox" not in self._faults,
-            flag=listed.flag_of(read.subject) if listed and isinstance(read, Credential) else None,
+            flag=self._flag_of(read),
             # A clock that may be wrong tells no age: the data then counts as too old, not as fresh.
             city_age_s=_age_s(listed.made_at, now) if listed and now.utc_trusted else None,
             freshness=self._settings.freshness,
@@ -232,9 +255,9 @@ class Gate:
 
     def _plan(self, now_ns: int) -> None:
         shown_until = self._verdict_view[1] if self._verdict_view else None
-        wanted = [shown_until, self._hints.deadline_ns, self._look_ups.deadline_ns]
-        if self._amber_due_ns is not None:
-            wanted.append(max(self._amber_due_ns, self._busy_until_ns))
+        wanted = [shown_until, self._hints.deadline_ns]
+        when_free = (self._amber_due_ns, self._look_ups.deadline_ns)
+        wanted += [max(at, self._busy_until_ns) for at in when_free if at is not None]
         if self._busy_until_ns > now_ns:
             wanted.append(self._busy_until_ns)
         self._deadline_ns = min((at for at in wanted if at is not None), default=None)

@@ -7,13 +7,13 @@ level, and is put there again on every way out. The core thread owns both; no ot
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from kiosk.clock import MS
 from kiosk.errors import LineFault
 from kiosk.interlock import Grant, Interlock, Limit
-from kiosk.messages import RELAYS, Actuation, Line
+from kiosk.messages import Actuation, Line
 
 FactoryName = Literal["lgpio", "rpigpio", "mock"]
 
@@ -24,8 +24,6 @@ RELAY_MARGIN_NS = 250 * MS
 """Above the pulse a site asks for: room for a busy core thread, not for a second person."""
 RELAY_REST_NS = 200 * MS
 """A turnstile needs to see the release end before the next one begins (input pulses of at least 100 ms)."""
-RETRY_OFF_NS = 100 * MS
-"""A line whose driver refused to rest is told again so often until it does."""
 
 
 class Lines(Protocol):
@@ -158,7 +156,7 @@ class Player:
     Args:
         lines: what is driven.
         fitted: the lines this door has; changes for others are passed over.
-        interlock: asked before every change to on.
+        interlock: asked before every change, and obeyed.
     """
 
     def __init__(self, lines: Lines, fitted: frozenset[Line], interlock: Interlock) -> None:
@@ -174,17 +172,17 @@ class Player:
     def deadline_ns(self) -> int | None:
         """When `advance` must be called next."""
         times = [due.at_ns for due in self._due]
-        if (limit_ns := self._interlock.next_limit_ns()) is not None:
-            times.append(limit_ns)
+        if (demand_ns := self._interlock.next_demand_ns()) is not None:
+            times.append(demand_ns)
         return min(times, default=None)
 
     def play(self, actuation: Actuation, now_ns: int) -> list[str]:
         """Start an actuation; the answer is what the interlock objected to."""
         changes = [change for change in actuation.changes if change.line in self._fitted]
         first_on = {change.line for change in changes if change.on and change.after_ms == 0}
-        relays = set(RELAYS.values())
-        self._due = [due for due in self._due if due.line in relays and not due.on]
-        self._due += [_Due(now_ns, line, on=False) for line in self._on - relays - first_on]
+        releases = self._interlock.releases
+        self._due = [due for due in self._due if due.line in releases and not due.on]
+        self._due += [_Due(now_ns, line, on=False) for line in self._on - releases - first_on]
         self._due += [_Due(now_ns + change.after_ms * MS, change.line, change.on) for change in changes]
         self._grant = Grant(direction=actuation.grant, given_ns=now_ns) if actuation.grant else None
         return self.advance(now_ns)
@@ -193,51 +191,73 @@ class Player:
         """Make every change that is due, and end whatever is on for too long."""
         ready = sorted((due for due in self._due if due.at_ns <= now_ns), key=lambda due: due.at_ns)
         self._due = [due for due in self._due if due.at_ns > now_ns]
-        objections = []
-        for due in ready:
-            if due.on:
-                objections.append(self._switch_on(due.line, now_ns))
-            else:
-                self._switch_off(due.line, now_ns)
-        for line in self._interlock.overdue(now_ns):
-            self._switch_off(line, now_ns)
-            objections.append(f"{line} was on for its whole limit and was put to rest")
+        objections = [self._switch(due.line, now_ns, on=due.on) for due in ready]
+        refused = set(self.faults)
+        objections += [
+            f"{line} was on for its whole limit and was put to rest"
+            for line in self._obey(now_ns)
+            if line not in refused
+        ]
         return [objection for objection in objections if objection]
 
     def rest(self, now_ns: int) -> None:
-        """Drop every plan and put every line to rest."""
+        """Drop every plan and put every line to rest, but for what a fire holds on."""
         self._due.clear()
         for line in self._fitted:
-            self._switch_off(line, now_ns)
+            self._switch(line, now_ns, on=False)
 
-    def _switch_on(self, line: Line, now_ns: int) -> str:
-        objection = self._interlock.objection_to_on(line, now_ns, self._grant)
-        if not objection and line not in self._on:
-            self._on.add(line)
-            self._set(line, on=True)
+    def fire(self, now_ns: int) -> None:
+        """There is a fire: every release goes to its fire level, and stays there until `reset`."""
+        self._due = [due for due in self._due if due.line not in self._interlock.releases]
+        self._interlock.fire(now_ns)
+        self._obey(now_ns)
+
+    def fire_over(self, now_ns: int) -> None:
+        """The fire input is at rest again; no line changes."""
+        self._interlock.fire_over(now_ns)
+        self._obey(now_ns)
+
+    def reset(self, now_ns: int) -> str:
+        """Put what the fire held on to rest; the answer is what the interlock objected to."""
+        objection = self._interlock.reset(now_ns)
+        self._obey(now_ns)
         return objection
 
-    def _switch_off(self, line: Line, now_ns: int) -> None:
-        if line in self._on and self._set(line, on=False):
-            self._on.discard(line)
-        elif line in self._on:
-            self._due.append(_Due(now_ns + RETRY_OFF_NS, line, on=False))
-        self._interlock.note_off(line, now_ns)
+    def _obey(self, now_ns: int) -> list[Line]:
+        """Set what the interlock demands; the answer is what had to go off."""
+        demands = self._interlock.demands(now_ns)
+        for line, on in demands:
+            self._switch(line, now_ns, on=on)
+        return [line for line, on in demands if not on]
 
-    def _set(self, line: Line, *, on: bool) -> bool:
+    def _switch(self, line: Line, now_ns: int, *, on: bool) -> str:
+        ask = self._interlock
+        objection = ask.objection_to_on(line, now_ns, self._grant) if on else ask.objection_to_off(line, now_ns)
+        if on and not objection:
+            self._on.add(line)
+            self._set(line, now_ns, on=True)
+        elif not objection and line in self._on and self._set(line, now_ns, on=False):
+            self._on.discard(line)
+        return objection
+
+    def _set(self, line: Line, now_ns: int, *, on: bool) -> bool:
         try:
             self._lines.set(line, on=on)
         except LineFault as fault:
             self.faults[line] = str(fault)
+            self._interlock.note_refused(line, now_ns)
             return False
         self.faults.pop(line, None)
         return True
 
 
-def limits_for(lines: Mapping[Line, int], relay_pulse_ms: int) -> dict[Line, Limit]:
-    """What the interlock allows each line of a door."""
+def limits_for(
+    lines: Mapping[Line, int], relay_pulse_ms: int, freed_by_fire: frozenset[Line] = frozenset()
+) -> dict[Line, Limit]:
+    """What the interlock allows each line of a door; those in `freed_by_fire` are on for as long as a fire lasts."""
     relay = Limit(longest_on_ns=relay_pulse_ms * MS + RELAY_MARGIN_NS, shortest_rest_ns=RELAY_REST_NS)
     light = Limit(longest_on_ns=LONGEST_LIGHT_NS, shortest_rest_ns=0)
     buzzer = Limit(longest_on_ns=LONGEST_BUZZER_NS, shortest_rest_ns=0)
     special = {Line.BUZZER: buzzer, Line.ENTRY_RELAY: relay, Line.EXIT_RELAY: relay}
-    return {line: special.get(line, light) for line in lines}
+    limits = {line: special.get(line, light) for line in lines}
+    return limits | {line: replace(limits[line], fire_on=True) for line in freed_by_fire & limits.keys()}

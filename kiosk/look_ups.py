@@ -9,14 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
-from kiosk.clock import MS, S
+from kiosk.clock import MS, Now, S
 from kiosk.messages import Answer, Credential, Refusal
 from kiosk.risk import LookUp
 
 WAIT_NS = 800 * MS
 """Issue 4: beyond this a visitor would wonder; staff decide instead."""
 KEPT_NS = 600 * S
-"""An answer serves again for so long: people leave something in the car. It carries its own time of issue."""
+"""An answer serves again for so long: people leave something in the car. It carries its own time of issue. One that
+cannot be read, or has expired, serves once: whoever puts it right is asked about anew."""
 KEPT_NONE_NS = 20 * S
 """That there is no declaration: somebody sent back to declare is soon here again."""
 MOST_KEPT = 512
@@ -73,18 +74,22 @@ class LookUps:
         while len(self._answers) > MOST_KEPT:
             del self._answers[next(iter(self._answers))]
 
-    def take(self, now_ns: int, read: Read) -> Found | None:
+    def take(self, now: Now, read: Read) -> Found | None:
         """The result for who waits, once it is there or the time is over."""
         if self._pending is None:
             return None
         credential = self._pending.credential
         answer = self._answers.get(credential.subject)
-        if answer is None and now_ns < self._pending.until_ns:
+        if answer is None and now.monotonic_ns < self._pending.until_ns:
             return None
         self._pending = None
         if answer is None:
             return Found(credential=credential, look_up=LookUp.UNAVAILABLE)
-        return _found(credential, answer[0], read)
+        found = _found(credential, answer[0], read)
+        declared = found.credential.declaration
+        if answer[0] and (declared is None or declared.expires_at <= now.utc):
+            del self._answers[credential.subject]
+        return found
 
     def _forget(self, now_ns: int) -> None:
         self._answers = {

@@ -100,6 +100,20 @@ class Line(StrEnum):
     BUZZER = "buzzer"
     ENTRY_RELAY = "entry_relay"
     EXIT_RELAY = "exit_relay"
+    SPARE_1 = "spare_1"
+    SPARE_2 = "spare_2"
+
+
+class InputLine(StrEnum):
+    """One input GPIO, by the contact that works it."""
+
+    ENTRY_PASSAGE = "entry_passage"
+    EXIT_PASSAGE = "exit_passage"
+    FIRE = "fire"
+    TAMPER = "tamper"
+    STAFF_OVERRIDE = "staff_override"
+    REQUEST_TO_EXIT = "request_to_exit"
+    EMERGENCY_STOP = "emergency_stop"
 
 
 RELAYS = {Direction.ENTRY: Line.ENTRY_RELAY, Direction.EXIT: Line.EXIT_RELAY}
@@ -422,6 +436,19 @@ class Answer:
 
     asked: str
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensed:
+    """What an input says, each time that it changes and once at start; `at_ns` is when its level began.
+
+    `trouble` says why it cannot be believed, in a sentence for a technician; `active` is then what is safe to assume.
+    """
+
+    line: InputLine
+    active: bool
+    at_ns: int
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

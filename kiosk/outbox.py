@@ -2,46 +2,43 @@
 
 SQLite in WAL mode with `synchronous=FULL` (docs/decisions/0003: NORMAL loses committed rows at a power cut). One
 writer thread owns every change; callers get a `Receipt` and may wait for it within a bound. Sequences count from 1
-without a gap inside one ledger, a name made with the file. A row goes when the city has acknowledged it, never
-before. It knows no broker; the core thread appends, the uplink reads and acknowledges.
+without a gap inside one ledger, a name made with the file. A row goes when the city has acknowledged it; else only
+beyond the bounds, told in an event, and an alert never (docs/decisions/0013). A damaged file is set aside, told in an
+event, and a new ledger begins. It knows no broker; the core thread appends, the uplink reads and acknowledges.
 """
 
 import queue
-import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
 from kiosk import wire
+from kiosk.clock import Clock, S, SystemClock
+from kiosk.drops import reported
 from kiosk.errors import OutboxFault
-from kiosk.messages import Event, StoredEvent
+from kiosk.messages import Alert, Event, Fault, StoredEvent
+from kiosk.outbox_file import Bounds, Damaged, OutboxFile, Row, is_damage, set_aside
 
 RETRY_S = 1.0
 """Between attempts while the disk refuses: soon enough for a guard, seldom enough for a failing card."""
 
 MOST_UNSTORED = 10_000
-"""Events held in memory while the disk refuses; beyond that the oldest are given up, counted and reported. At an entry
-nobody is granted meanwhile (docs/decisions/0002)."""
+"""Events held in memory while the disk refuses; beyond that the oldest are given up, but alerts, counted and reported.
+At an entry nobody is granted meanwhile (docs/decisions/0002)."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS ledger (name TEXT NOT NULL, device TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS events (sequence INTEGER PRIMARY KEY, kind TEXT NOT NULL, payload BLOB NOT NULL,
-                                   acknowledged INTEGER NOT NULL DEFAULT 0);
-CREATE INDEX IF NOT EXISTS alerts ON events (sequence) WHERE kind = 'alert';
-"""
+ACKNOWLEDGED_AT_ONCE = 20
+"""Rows let go in one transaction: each of its own would double the syncs (docs/decisions/0003)."""
 
+LET_GO_WITHIN_S = 600
+"""Fewer wait no longer than this for others, nor beyond `close`. A kill meanwhile has them sent again, no more."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """An accepted event, ready to be published."""
+JUDGE_AGE_EVERY_S = 3600
 
-    sequence: int
-    kind: str
-    payload: bytes
+_BOUNDS = Bounds()
+_CLOCK = SystemClock()
 
 
 @dataclass(slots=True)
@@ -81,49 +78,70 @@ class _Acknowledged(tuple[int, ...]):
     __slots__ = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Damage:
+    """What the reader found, in which ledger."""
+
+    ledger: str
+    why: str
+
+
 class Outbox:
-    """One file, opened or made.
+    """One file, opened or made; a damaged one is set aside first.
 
     Args:
         path: the SQLite file; its folder must exist.
         origin: written into every payload.
         on_health: told one sentence when storing starts to fail, and "" when it works again; called by the writer.
         on_change: called by the writer when something was stored or let go.
+        bounds: how much may wait.
+        clock: for the outbox's own events, for ages, and for how long acknowledged rows may stay.
 
     Raises:
-        OutboxFault: the file cannot be opened as an outbox.
+        OutboxFault: the file cannot be opened as an outbox, and not for damage.
     """
 
-    def __init__(
-        self, path: Path, origin: wire.Origin, *, on_health: Callable[[str], None], on_change: Callable[[], None]
+    def __init__(  # noqa: PLR0913 - the last two only where the defaults will not do
+        self,
+        path: Path,
+        origin: wire.Origin,
+        *,
+        on_health: Callable[[str], None],
+        on_change: Callable[[], None],
+        bounds: Bounds = _BOUNDS,
+        clock: Clock = _CLOCK,
     ) -> None:
         self._path = path
         self._origin = origin
         self._on_health = on_health
         self._on_change = on_change
-        self._work: queue.Queue[Receipt | _Acknowledged | None] = queue.Queue()
+        self._bounds = bounds
+        self._clock = clock
+        self._work: queue.Queue[Receipt | _Acknowledged | _Damage | None] = queue.Queue()
         self._closing = threading.Event()
-        self._fault = ""
+        self._reading = threading.Lock()
+        self._fault = self._damage = ""
         self._given_up = 0
+        self._heard: list[int] = []
+        self._let_go = frozenset[int]()
+        self._let_go_since_ns = self._age_judged_ns = 0
+        self._begun_anew = False
         try:
-            with ExitStack() as on_failure:
-                self._reader = self._connect()
-                on_failure.callback(self._reader.close)
-                self._reader.executescript(_SCHEMA)
-                self.ledger = _ledger_of(self._reader, origin.device)
-                (self._last,) = self._reader.execute("SELECT coalesce(max(sequence), 0) FROM events").fetchone()
-                (self._waiting,) = self._reader.execute("SELECT count(*) FROM events WHERE NOT acknowledged").fetchone()
-                on_failure.pop_all()
-        except sqlite3.Error as error:
+            self._open()
+        except (sqlite3.Error, OSError) as error:
             raise OutboxFault(
                 f"{path}: cannot be used as the outbox ({error}); check folder, owner and disk"
             ) from error
-        self._released = self._last
+
+    @property
+    def ledger(self) -> str:
+        """The name of the file in use."""
+        return self._file.ledger
 
     @property
     def waiting(self) -> int:
         """How many accepted events the city has not acknowledged."""
-        return int(self._waiting)
+        return self._waiting
 
     def append(self, events: Iterable[Event]) -> Receipt:
         """Hand over events to be stored in one transaction; does not wait."""
@@ -140,50 +158,91 @@ class Outbox:
         """Read the oldest unacknowledged rows above `sequence`; for one reading thread.
 
         Raises:
-            OutboxFault: the file cannot be read.
+            OutboxFault: the file cannot be read, or another has taken its place: ask again from 0, for its ledger.
         """
-        return self._rows("", sequence, limit)
+        return self._rows(sequence, limit, alerts=False)
 
     def alerts_after(self, sequence: int, limit: int) -> list[Row]:
         """As `after`, alerts only: they have a lane of their own, before whatever history waits."""
-        return self._rows(" AND kind = 'alert'", sequence, limit)
+        return self._rows(sequence, limit, alerts=True)
 
-    def _rows(self, lane: str, sequence: int, limit: int) -> list[Row]:
-        try:
-            rows = self._reader.execute(
-                "SELECT sequence, kind, payload FROM events"  # noqa: S608 - the lane is one of two literals above
-                f" WHERE sequence > ? AND sequence <= ? AND NOT acknowledged{lane} ORDER BY sequence LIMIT ?",
-                (sequence, self._released, limit),
-            ).fetchall()
-        except sqlite3.Error as error:
-            raise OutboxFault(f"{self._path}: cannot be read ({error}); check the disk") from error
-        return [Row(sequence=number, kind=kind, payload=payload) for number, kind, payload in rows]
+    def _rows(self, sequence: int, limit: int, *, alerts: bool) -> list[Row]:
+        with self._reading:
+            if self._begun_anew:
+                self._begun_anew = False
+                raise OutboxFault(f"{self._path}: was damaged and set aside; a new ledger has begun")
+            let_go = self._let_go
+            try:
+                rows = self._file.rows(sequence, self._released, limit + len(let_go), alerts=alerts)
+            except sqlite3.Error as error:
+                if is_damage(error):
+                    self._work.put(_Damage(self.ledger, str(error)))
+                raise OutboxFault(f"{self._path}: cannot be read ({error}); check the disk") from error
+        return [row for row in rows if row.sequence not in let_go][:limit]
 
     def write(self, stamp: Callable[[], None]) -> None:
         """Do the writer's work until `close`; `stamp` is called at each sign of progress, at least every second."""
-        connection = self._connect()
         unstored: list[Receipt] = []
         try:
             while unstored or not (self._closing.is_set() and self._work.empty()):
                 stamp()
                 batch = self._take(wait=not unstored)
                 unstored = self._within_bound([*unstored, *(item for item in batch if isinstance(item, Receipt))])
-                acknowledged = [number for item in batch if isinstance(item, _Acknowledged) for number in item]
-                if self._store(connection, unstored, acknowledged):
+                self._heard += [number for item in batch if isinstance(item, _Acknowledged) for number in item]
+                for item in batch:
+                    if isinstance(item, _Damage) and item.ledger == self.ledger:
+                        self._damage = item.why
+                if self._store(unstored):
                     unstored = []
                 elif self._closing.wait(RETRY_S):
                     return
         finally:
-            connection.close()
-            self._reader.close()
+            with self._reading:
+                self._file.close()
 
     def close(self) -> None:
         """Let the writer store what it has and end."""
         self._closing.set()
         self._work.put(None)
 
-    def _take(self, *, wait: bool) -> list[Receipt | _Acknowledged]:
-        batch: list[Receipt | _Acknowledged | None] = []
+    def _open(self) -> None:
+        """Open the file, or set it aside and make another, which begins with the event that tells so."""
+        told = ""
+        try:
+            self._file = OutboxFile(self._path, self._origin.device)
+        except Damaged as damage:
+            told = self._set_aside(str(damage))
+            self._file = OutboxFile(self._path, self._origin.device)
+        self._released = self._file.last
+        self._waiting = self._file.waiting
+        if told:
+            self.append([self._own_event(told)])
+
+    def _set_aside(self, why: str) -> str:
+        return f"{self._path.name} was damaged ({why}): set aside as {set_aside(self._path)}; a new ledger begins"
+
+    def _begin_anew(self) -> bool:
+        """What `_open` does, while others use the file; the reader is told by its next fault."""
+        try:
+            with self._reading:
+                self._file.close()
+                told = self._set_aside(self._damage)
+                self._file = OutboxFile(self._path, self._origin.device)
+                self._released, self._waiting = self._file.last, self._file.waiting
+                self._heard, self._let_go, self._begun_anew = [], frozenset(), True
+        except (sqlite3.Error, OSError, Damaged) as error:
+            self._report(f"{self._path.name} is damaged and cannot be replaced ({error}); change the card")
+            return False
+        self._damage = ""
+        self.append([self._own_event(told)])
+        return True
+
+    def _own_event(self, detail: str) -> Fault:
+        now = self._clock.now()
+        return Fault(at=now.utc, utc_trusted=now.utc_trusted, stage="outbox", recovered=True, detail=detail)
+
+    def _take(self, *, wait: bool) -> list[Receipt | _Acknowledged | _Damage]:
+        batch: list[Receipt | _Acknowledged | _Damage | None] = []
         try:
             batch.append(self._work.get(timeout=1.0) if wait else self._work.get_nowait())
             while True:
@@ -195,28 +254,57 @@ class Outbox:
         excess = len(unstored) - MOST_UNSTORED
         if excess <= 0:
             return unstored
-        self._given_up += sum(len(receipt.events) for receipt in unstored[:excess])
-        return unstored[excess:]
+        kept = []
+        for receipt in unstored:
+            if excess > 0 and not any(isinstance(event, Alert) for event in receipt.events):
+                excess -= 1
+                self._given_up += len(receipt.events)
+            else:
+                kept.append(receipt)
+        return kept
 
-    def _store(self, connection: sqlite3.Connection, receipts: list[Receipt], acknowledged: list[int]) -> bool:
+    def _store(self, receipts: list[Receipt]) -> bool:
         """Commit, or say why not; what could not be committed is tried again."""
-        if not receipts and not acknowledged:
-            return True
+        if self._damage and not self._begin_anew():
+            return False
         numbered = self._numbered(receipts)
         try:
-            waiting = self._commit(connection, [one for _, stored in numbered for one in stored], acknowledged)
+            self._note_heard()
+            let_go = self._let_go if self._due_to_let_go() else frozenset[int]()
+            if not receipts and not let_go:
+                return True
+            self._commit([one for _, stored in numbered for one in stored], let_go)
         except sqlite3.Error as error:
+            self._damage = str(error) if is_damage(error) else ""
             self._report(self._fault_of(error))
             return False
-        fault = self._settle(connection, numbered)
-        self._last = self._released = self._last + sum(len(stored) for _, stored in numbered)
-        self._waiting = waiting
-        self._on_change()
+        fault = self._settle(numbered)
+        self._let_go -= let_go
+        self._released = self._file.last
+        self._tell_waiting()
         self._report(fault)
         return True
 
+    def _note_heard(self) -> None:
+        """Stop counting and reading what the city has; the rows go later, many at once."""
+        if not self._heard:
+            return
+        if not self._let_go:
+            self._let_go_since_ns = self._clock.now().monotonic_ns
+        self._let_go |= self._file.waiting_among(self._heard)
+        self._heard = []
+        self._tell_waiting()
+
+    def _due_to_let_go(self) -> bool:
+        waited_ns = self._clock.now().monotonic_ns - self._let_go_since_ns
+        return len(self._let_go) >= ACKNOWLEDGED_AT_ONCE or self._closing.is_set() or waited_ns > LET_GO_WITHIN_S * S
+
+    def _tell_waiting(self) -> None:
+        self._waiting = self._file.waiting - len(self._let_go)
+        self._on_change()
+
     def _numbered(self, receipts: list[Receipt]) -> list[_Numbered]:
-        numbers = count(self._last + 1)
+        numbers = count(self._file.last + 1)
         return [
             (
                 receipt,
@@ -228,24 +316,30 @@ class Outbox:
             for receipt in receipts
         ]
 
-    def _commit(self, connection: sqlite3.Connection, rows: list[StoredEvent], acknowledged: list[int]) -> int:
-        """Insert, and let acknowledged rows go but the newest: the next sequence is counted from it."""
-        with connection:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(
-                "INSERT INTO events (sequence, kind, payload) VALUES (?, ?, ?)",
-                [(one.sequence, wire.kind_of(one.event), wire.encode_event(one, self._origin)) for one in rows],
-            )
-            connection.executemany(
-                "UPDATE events SET acknowledged = 1 WHERE sequence = ?", [(n,) for n in acknowledged]
-            )
-            connection.execute(
-                "DELETE FROM events WHERE acknowledged AND sequence < (SELECT max(sequence) FROM events)"
-            )
-            (waiting,) = connection.execute("SELECT count(*) FROM events WHERE NOT acknowledged").fetchone()
-        return int(waiting)
+    def _commit(self, stored: list[StoredEvent], let_go: frozenset[int]) -> None:
+        now = self._clock.now()
+        now_s = int(now.utc.timestamp()) if now.utc_trusted else None
+        judge = now_s is not None and (
+            not self._age_judged_ns or now.monotonic_ns - self._age_judged_ns > JUDGE_AGE_EVERY_S * S
+        )
+        dropped = self._file.commit(
+            [self._row(one) for one in stored],
+            let_go,
+            now_s=now_s,
+            bounds=self._bounds,
+            judge_age=judge,
+            report=lambda sequence, dropped, key: self._row(
+                StoredEvent(ledger=self.ledger, sequence=sequence, event=self._own_event(reported(dropped, key)))
+            ),
+        )
+        if judge and not dropped:
+            self._age_judged_ns = now.monotonic_ns
 
-    def _settle(self, connection: sqlite3.Connection, numbered: list[_Numbered]) -> str:
+    def _row(self, stored: StoredEvent) -> Row:
+        payload = wire.encode_event(stored, self._origin)
+        return Row(sequence=stored.sequence, kind=wire.kind_of(stored.event), payload=payload)
+
+    def _settle(self, numbered: list[_Numbered]) -> str:
         """Tell the receipts; what became late during its commit is marked first, and no reader has seen it yet.
 
         The answer is the fault of a disk that refuses the marks; the events themselves are safe.
@@ -257,23 +351,15 @@ class Outbox:
         ]
         fault = ""
         try:
-            self._mark_late(connection, [one for _, stored in late for one in stored])
+            if late:
+                self._file.rewrite(
+                    self._row(replace(one, event=_marked(one.event, late=True))) for _, stored in late for one in stored
+                )
         except sqlite3.Error as error:
             fault = self._fault_of(error)
         for receipt, stored in late:
             receipt.settle(_sequences(stored), marked_late=True)
         return fault
-
-    def _mark_late(self, connection: sqlite3.Connection, rows: list[StoredEvent]) -> None:
-        if not rows:
-            return
-        marked = [replace(one, event=_marked(one.event, late=True)) for one in rows]
-        with connection:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(
-                "UPDATE events SET payload = ? WHERE sequence = ?",
-                [(wire.encode_event(one, self._origin), one.sequence) for one in marked],
-            )
 
     def _fault_of(self, error: sqlite3.Error) -> str:
         """One sentence that seldom changes: each new one becomes an event, and that must not fill what is full."""
@@ -286,15 +372,6 @@ class Outbox:
             self._fault = fault
             self._on_health(fault)
 
-    def _connect(self) -> sqlite3.Connection:
-        with ExitStack() as on_failure:
-            connection = sqlite3.connect(self._path, timeout=5.0, isolation_level=None, check_same_thread=False)
-            on_failure.callback(connection.close)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            on_failure.pop_all()
-        return connection
-
 
 def _sequences(stored: list[StoredEvent]) -> tuple[int, ...]:
     return tuple(one.sequence for one in stored)
@@ -302,25 +379,3 @@ def _sequences(stored: list[StoredEvent]) -> tuple[int, ...]:
 
 def _marked(event: Event, *, late: bool) -> Event:
     return replace(event, late_record=True) if late else event
-
-
-def _ledger_of(connection: sqlite3.Connection, device: str) -> str:
-    """The file's own name for itself; a new file, even on the same device, counts from 1 under a new one.
-
-    Raises:
-        OutboxFault: another device's events still wait in it; under this one's name the city would not take them.
-    """
-    found = connection.execute("SELECT name, device FROM ledger").fetchone()
-    if found and found[1] == device:
-        return str(found[0])
-    (waiting,) = connection.execute("SELECT count(*) FROM events WHERE NOT acknowledged").fetchone()
-    if waiting:
-        raise OutboxFault(
-            f"outbox.path: {waiting} events of the door {found[1]!r} still wait in it: give door.device that name"
-            " until they are sent, or name another file"
-        )
-    name = secrets.token_hex(8)
-    connection.execute("DELETE FROM events")
-    connection.execute("DELETE FROM ledger")
-    connection.execute("INSERT INTO ledger (name, device) VALUES (?, ?)", (name, device))
-    return name

@@ -39,7 +39,8 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 NEVER = 10**9
 """Older than anything: what has no date, in days or seconds."""
 
-_WEIGHT = {Decision.GRANTED: 0, Decision.HELD: 1, Decision.DENIED: 2}
+WEIGHT = {Decision.GRANTED: 0, Decision.HELD: 1, Decision.DENIED: 2}
+"""How grave a decision is; of several the gravest holds."""
 _ORDER = {reason: place for place, reason in enumerate(Reason)}
 
 
@@ -132,7 +133,7 @@ def verdict_for(read: Credential | Refusal, *, rules: Rules, around: Circumstanc
     """Judge one presentation."""
     found = [*_reasons_in(read, around, rules, now), *_reasons_around(around, now, read)]
     reasons = sorted(found or [Reason.NO_RISK], key=lambda reason: _gravity(rules.reasons[reason], reason))
-    decision = max((rules.reasons[reason].decision for reason in reasons), key=_WEIGHT.__getitem__)
+    decision = max((rules.reasons[reason].decision for reason in reasons), key=WEIGHT.__getitem__)
     if around.direction is Direction.EXIT:
         decision = Decision.GRANTED
     return Verdict(
@@ -146,7 +147,7 @@ def verdict_for(read: Credential | Refusal, *, rules: Rules, around: Circumstanc
 
 
 def _gravity(rule: Rule, reason: Reason) -> tuple[bool, int, int]:
-    return (not rule.alarm, -_WEIGHT[rule.decision], _ORDER[reason])
+    return (not rule.alarm, -WEIGHT[rule.decision], _ORDER[reason])
 
 
 def _age_s(read: Credential | Refusal, now: Now) -> int | None:
@@ -161,9 +162,9 @@ def _reasons_in(read: Credential | Refusal, around: Circumstances, rules: Rules,
     if read.certificate:
         return _reasons_of_certificate(read.certificate, rules, now.utc)
     if read.declaration is None:
-        if around.look_up is LookUp.NOT_NEEDED:
-            return [Reason.NO_DECLARATION]
-        return [Reason.UNRESOLVED_CODE if read.scheme is Scheme.LINK else Reason.LOOKUP_UNAVAILABLE]
+        if read.scheme is Scheme.LINK:  # it names nobody, so a site that lets cards in must not let it in
+            return [Reason.UNRESOLVED_CODE]
+        return [Reason.NO_DECLARATION if around.look_up is LookUp.NOT_NEEDED else Reason.LOOKUP_UNAVAILABLE]
     declared = read.declaration
     holds = {
         Reason.AT_RISK_SYMPTOM: bool(declared.symptoms),

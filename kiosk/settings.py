@@ -3,12 +3,14 @@
 config/kiosk.toml shows the same, and a test keeps the two equal. `kiosk.config` reads the file.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from kiosk.messages import RELAYS, Direction, Line
+from kiosk.messages import RELAYS, Direction, InputLine, Line
 
 
 class Section(BaseModel):
@@ -84,8 +86,19 @@ class CameraSettings(Section):
         return self
 
 
+LineName = Literal["green", "amber", "red", "buzzer", "entry_relay", "exit_relay", "spare_1", "spare_2"]
+InputName = Literal[
+    "entry_passage", "exit_passage", "fire", "tamper", "staff_override", "request_to_exit", "emergency_stop"
+]
+Pull = Literal["up", "down", "none"]
+PULLED_UP = frozenset({2, 3})
+"""GPIOs with 1.8 kΩ to 3.3 V on the board (I2C); no resistor of ours moves them."""
+DEBOUNCE_MS = 30
+"""Contacts of relays and push-buttons bounce for a few milliseconds; passage contacts close for 100 and more."""
+
+
 class LineSettings(Section):
-    """[lines] what hangs on which GPIO."""
+    """[lines] what the kiosk drives, and on which GPIO."""
 
     pin_factory: Literal["lgpio", "rpigpio", "mock"] = "lgpio"
     green: Gpio = 17
@@ -94,8 +107,14 @@ class LineSettings(Section):
     buzzer: Gpio = 23
     entry_relay: Gpio = 24
     exit_relay: Gpio = 25
-    active_low: list[Literal["green", "amber", "red", "buzzer", "entry_relay", "exit_relay"]] = []
+    spare_1: Gpio = NO_LINE
+    spare_2: Gpio = NO_LINE
+    active_low: list[LineName] = []
     relay_pulse_ms: Annotated[int, Field(ge=100, le=5000)] = 500
+    hold: list[Literal["entry_relay", "exit_relay"]] = []
+    relay_hold_ms: Annotated[int, Field(ge=1000, le=30_000)] = 5000
+    buzzer_kind: Literal["active", "passive"] = "active"
+    buzzer_hz: Annotated[int, Field(ge=100, le=10_000)] = 2700
 
     def gpios(self) -> dict[Line, int]:
         """Every line this door has, and its GPIO."""
@@ -103,13 +122,87 @@ class LineSettings(Section):
 
     @model_validator(mode="after")
     def _no_clash(self) -> Self:
-        by_gpio: dict[int, list[str]] = {}
-        for line, gpio in self.gpios().items():
-            by_gpio.setdefault(gpio, []).append(line.value)
-        clashes = [f"GPIO {gpio} is used by {' and '.join(names)}" for gpio, names in by_gpio.items() if len(names) > 1]
-        if clashes:
-            raise ValueError("; ".join(clashes) + ": give each line its own")
+        _refuse_clashes({line.value: gpio for line, gpio in self.gpios().items()}, "line")
         return self
+
+    @model_validator(mode="after")
+    def _relays_rest_on_this_board(self) -> Self:
+        for relay in RELAYS.values():
+            if getattr(self, relay.value) in PULLED_UP and relay.value not in self.active_low:
+                raise ValueError(
+                    f"{relay}: the board pulls GPIO 2 and 3 up, so the relay would be on while no program runs;"
+                    " take another GPIO"
+                )
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """How one input is wired. Its level must hold for `debounce_ms` before it counts."""
+
+    gpio: int
+    active_high: bool
+    pull: Pull
+    debounce_ms: int
+
+
+class InputSettings(Section):
+    """[inputs] what the kiosk senses, and on which GPIO."""
+
+    entry_passage: Gpio = NO_LINE
+    exit_passage: Gpio = NO_LINE
+    fire: Gpio = NO_LINE
+    tamper: Gpio = NO_LINE
+    staff_override: Gpio = NO_LINE
+    request_to_exit: Gpio = NO_LINE
+    emergency_stop: Gpio = NO_LINE
+    active_high: list[InputName] = ["fire", "tamper", "emergency_stop"]
+    pull: dict[InputName, Pull] = {}
+    debounce_ms: dict[InputName, Annotated[int, Field(ge=10, le=300)]] = {}
+
+    def contacts(self) -> dict[InputLine, Contact]:
+        """Every input this door has, and how it is wired."""
+        return {line: self._contact(line) for line in InputLine if getattr(self, line.value) != NO_LINE}
+
+    def _contact(self, line: InputLine) -> Contact:
+        name: InputName = line.value
+        return Contact(
+            gpio=getattr(self, name),
+            active_high=name in self.active_high,
+            pull=self.pull.get(name, "up"),
+            debounce_ms=self.debounce_ms.get(name, DEBOUNCE_MS),
+        )
+
+    @model_validator(mode="after")
+    def _no_clash(self) -> Self:
+        _refuse_clashes({line.value: contact.gpio for line, contact in self.contacts().items()}, "input")
+        return self
+
+    @model_validator(mode="after")
+    def _wired_as_the_board_is(self) -> Self:
+        for line, contact in self.contacts().items():
+            if contact.gpio in PULLED_UP and contact.pull != "up":
+                raise ValueError(f'pull: the board pulls GPIO 2 and 3 up; {line} needs pull "up" or another GPIO')
+        return self
+
+    @model_validator(mode="after")
+    def _broken_wire_is_a_fire(self) -> Self:
+        contact = self._contact(InputLine.FIRE)
+        if contact.pull != ("up" if contact.active_high else "down"):
+            raise ValueError(
+                'fire: a broken wire must count as fire: keep it in active_high with pull "up" (a contact that opens in'
+                ' a fire, to ground), or take it out with pull "down" (the same to 3.3 V)'
+            )
+        return self
+
+
+def _refuse_clashes(gpios: Mapping[str, int], each: str) -> None:
+    by_gpio: dict[int, list[str]] = {}
+    for name, gpio in gpios.items():
+        by_gpio.setdefault(gpio, []).append(name)
+    clashes = [f"GPIO {gpio} is used by {' and '.join(names)}" for gpio, names in by_gpio.items() if len(names) > 1]
+    if clashes:
+        raise ValueError("; ".join(clashes) + f": give each {each} its own")
 
 
 class TrustSettings(Section):
@@ -195,6 +288,7 @@ class Settings(Section):
     door: DoorSettings = DoorSettings()
     camera: CameraSettings = CameraSettings()
     lines: LineSettings = LineSettings()
+    inputs: InputSettings = InputSettings()
     trust: TrustSettings = TrustSettings()
     city_data: CityDataSettings = CityDataSettings()
     outbox: OutboxSettings = OutboxSettings()
@@ -207,6 +301,13 @@ class Settings(Section):
     def _no_play_at_a_real_door(self) -> Self:
         if self.camera.source == "visitors" and self.lines.pin_factory != "mock":
             raise ValueError("lines.pin_factory: simulated visitors must not move a real door; use 'mock'")
+        return self
+
+    @model_validator(mode="after")
+    def _no_line_is_an_input(self) -> Self:
+        lines = {f"lines.{line}": gpio for line, gpio in self.lines.gpios().items()}
+        inputs = {f"inputs.{line}": contact.gpio for line, contact in self.inputs.contacts().items()}
+        _refuse_clashes(lines | inputs, "of them")
         return self
 
     @model_validator(mode="after")

@@ -40,6 +40,8 @@ CONNECT_WITHIN_S = 5.0
 """For TCP and TLS together, and again for CONNACK. Name resolution has the system's own limit."""
 BIGGEST_MESSAGE = 48 * 1024 * 1024
 """Bytes we let the broker send at once (Maximum Packet Size): a risk list of 5 million people, on a Pi of 1 GB."""
+FETCH_WITHIN_S = 600
+"""So long may acknowledgements wait behind a risk list that is coming; 9 MB over a poor line."""
 KEEP_ALIVE_S = 15
 """A dead broker is noticed within one and a half of these."""
 BACK_OFF_FIRST_S = 1.0
@@ -54,7 +56,9 @@ DISCONNECT_WITH_WILL = 0x04
 class Source(Protocol):
     """What the uplink needs of the outbox."""
 
-    ledger: str
+    @property
+    def ledger(self) -> str:
+        """The file's own name."""
 
     @property
     def waiting(self) -> int:
@@ -141,7 +145,7 @@ class Uplink:
         self._questions = Questions(random)
         self._came = deque[_Came]()
         self._fetching = False
-        self._heard_ns = 0
+        self._heard_ns = self._fetch_until_ns = 0
         self._ending = ""
 
     def ask(self, subject: str) -> None:
@@ -184,17 +188,10 @@ class Uplink:
         self._came.clear()
         self._cursor = self._alert_cursor = 0
         self._fetching = False
+        self._fetch_until_ns = 0
         self._ending = ""
         client = self._client()
-        limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        limits.MaximumPacketSize = BIGGEST_MESSAGE
-        try:
-            client.connect(
-                self._broker.host, self._broker.port, keepalive=KEEP_ALIVE_S, clean_start=True, properties=limits
-            )
-        except (OSError, ValueError) as error:
-            where = f"{self._broker.host}:{self._broker.port}"
-            raise _Ended(f"cannot reach the broker at {where} ({error}); check network, name and TLS") from error
+        self._connect(client)
         try:
             self._await_connack(client, stamp)
             self._greet(client)
@@ -213,6 +210,17 @@ class Uplink:
         finally:
             client.on_disconnect = None
             client.disconnect()
+
+    def _connect(self, client: mqtt.Client) -> None:
+        limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        limits.MaximumPacketSize = BIGGEST_MESSAGE
+        host, port = self._broker.host, self._broker.port
+        try:
+            client.connect(host, port, keepalive=KEEP_ALIVE_S, clean_start=True, properties=limits)
+            if isinstance(line := client.socket(), socket.socket):
+                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a question waits for nothing
+        except (OSError, ValueError) as error:
+            raise _Ended(f"cannot reach the broker at {host}:{port} ({error}); check network, name and TLS") from error
 
     def _await_connack(self, client: mqtt.Client, stamp: Callable[[], None]) -> None:
         deadline_ns = self._clock.now().monotonic_ns + int(CONNECT_WITHIN_S * S)
@@ -241,8 +249,10 @@ class Uplink:
         wanted = self._feed is not None and self._feed.wants_snapshot
         if wanted and not self._fetching:
             client.subscribe(wire.SNAPSHOT_TOPIC, qos=1)
+            self._fetch_until_ns = self._clock.now().monotonic_ns + FETCH_WITHIN_S * S
         elif self._fetching and not wanted:
             client.unsubscribe(wire.SNAPSHOT_TOPIC)
+            self._fetch_until_ns = 0
         self._fetching = wanted
 
     def _publish_look_ups(self, client: mqtt.Client) -> None:
@@ -299,9 +309,10 @@ class Uplink:
 
     def _check_overdue(self) -> None:
         since_ns = min(self._in_flight.values(), default=None)
-        if since_ns is not None and self._fetching:  # acknowledgements queue behind a list that takes its time
-            since_ns = max(since_ns, self._heard_ns)
-        if since_ns is not None and self._clock.now().monotonic_ns - since_ns > ACKNOWLEDGE_WITHIN_S * S:
+        if since_ns is None:
+            return
+        since_ns = max(since_ns, min(self._heard_ns, self._fetch_until_ns))
+        if self._clock.now().monotonic_ns - since_ns > ACKNOWLEDGE_WITHIN_S * S:
             raise _Ended(f"the city has not acknowledged within {ACKNOWLEDGE_WITHIN_S} s; is its ingest running?")
 
     def _tell(self, *, online: bool) -> None:

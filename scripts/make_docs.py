@@ -9,7 +9,7 @@ import difflib
 import json
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,15 +46,21 @@ An MQTT acknowledgement is not the city's: the kiosk keeps an event until it get
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One kind of message: where it goes and what it says. `received`: by the kiosk, from the city."""
+    """One kind of message: where it goes and what it says. `received`: by the kiosk, from the city.
+
+    Without a schema it is not JSON: the bytes are as `content_type` says.
+    """
 
     name: str
     topic: str
     summary: str
-    schema: dict[str, Any]
-    examples: dict[str, bytes]
+    schema: dict[str, Any] | None = None
+    examples: dict[str, bytes] = field(default_factory=dict)
+    content_type: str = "application/json"
     retained: bool = False
     received: bool = False
+    qos: int = 1
+    reply: str = ""
 
 
 def messages() -> list[Message]:
@@ -78,6 +84,54 @@ def messages() -> list[Message]:
             examples={"acknowledgement": _bytes(answered)},
             received=True,
         ),
+        *_look_up(),
+        *_to_all(),
+    ]
+
+
+def _look_up() -> list[Message]:
+    return [
+        Message(
+            name="look-up",
+            topic=wire.look_up_topic("{device}"),
+            summary="Asks for one person's newest declaration; response topic and correlation data as in MQTT 5.",
+            schema=wire.look_up_schema(),
+            examples={"look-up": _bytes(wire.LookUp(subject=SUBJECT))},
+            qos=0,
+            reply="answer",
+        ),
+        Message(
+            name="answer",
+            topic=wire.answer_topic("{device}"),
+            summary="The text of the code that the person's phone shows (docs/declaration.md); empty if there is none.",
+            content_type="text/plain",
+            received=True,
+            qos=0,
+        ),
+    ]
+
+
+def _to_all() -> list[Message]:
+    everybody: dict[str, Any] = {"content_type": "application/octet-stream", "retained": True, "received": True}
+    return [
+        Message(
+            name="trust",
+            topic=wire.TRUST_TOPIC,
+            summary="The newest signed trust bundle (docs/trust.md).",
+            **everybody,
+        ),
+        Message(
+            name="risk-list-snapshot",
+            topic=wire.SNAPSHOT_TOPIC,
+            summary="The newest risk list, whole and signed (docs/risk-list.md). Subscribed to only while needed.",
+            **everybody,
+        ),
+        Message(
+            name="risk-list-delta",
+            topic=wire.DELTA_TOPIC,
+            summary="The newest change of the risk list, signed (docs/risk-list.md).",
+            **everybody,
+        ),
     ]
 
 
@@ -91,7 +145,7 @@ def _event(number: int, event: Event) -> Message:
     )
 
 
-def _bytes(said: wire.State | wire.Acknowledgement) -> bytes:
+def _bytes(said: wire.State | wire.Acknowledgement | wire.LookUp) -> bytes:
     return said.model_dump_json().encode()
 
 
@@ -130,10 +184,11 @@ def _server() -> dict[str, Any]:
 
 
 def _channel(message: Message) -> dict[str, Any]:
+    device = {"device": {"description": "One kiosk: 1 to 64 lower-case letters, digits and dashes."}}
     return {
         "address": message.topic,
         "messages": {message.name: {"$ref": f"#/components/messages/{message.name}"}},
-        "parameters": {"device": {"description": "One kiosk: 1 to 64 lower-case letters, digits and dashes."}},
+        **({"parameters": device} if "{device}" in message.topic else {}),
     }
 
 
@@ -147,7 +202,8 @@ def _operation(message: Message) -> dict[str, Any]:
         "channel": {"$ref": f"#/channels/{message.name}"},
         "summary": message.summary,
         "messages": [{"$ref": f"#/channels/{message.name}/messages/{message.name}"}],
-        "bindings": {"mqtt": {"qos": 1, "retain": message.retained, "bindingVersion": "0.2.0"}},
+        "bindings": {"mqtt": {"qos": message.qos, "retain": message.retained, "bindingVersion": "0.2.0"}},
+        **({"reply": {"channel": {"$ref": f"#/channels/{message.reply}"}}} if message.reply else {}),
     }
 
 
@@ -155,7 +211,13 @@ def _component(message: Message) -> dict[str, Any]:
     return {
         "name": message.name,
         "summary": message.summary,
-        "contentType": "application/json",
+        "contentType": message.content_type,
+        **(_described(message) if message.schema else {}),
+    }
+
+
+def _described(message: Message) -> dict[str, Any]:
+    return {
         "payload": {"$ref": f"./schemas/{message.name}.json"},
         "examples": [{"name": name, "payload": json.loads(said)} for name, said in message.examples.items()],
     }
@@ -180,6 +242,7 @@ def made() -> dict[Path, str]:
         **{
             DOCS / "schemas" / f"{message.name}.json": json.dumps(message.schema, indent=2) + "\n"
             for message in described
+            if message.schema
         },
         DOCS / "asyncapi.yaml": HEAD + document,
         page: with_examples(page.read_text(encoding="utf-8"), described),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,13 @@ from kiosk.clock import MS, Now
 from kiosk.config import load_rules
 from kiosk.gate import CityData, GateSettings
 from kiosk.messages import (
+    Certificate,
+    CertificateKind,
     Credential,
     Decision,
     Declaration,
     Direction,
+    Flag,
     Reason,
     Refusal,
     Scheme,
@@ -23,6 +26,7 @@ from kiosk.messages import (
     Visit,
 )
 from kiosk.risk import Rules
+from kiosk.risk_list import RiskList, entries
 
 REPOSITORY = Path(__file__).parents[1]
 RULES = load_rules(REPOSITORY / "config" / "rules.toml")
@@ -77,6 +81,20 @@ def declared(declared: Declaration = HEALTHY, subject: str = "a1") -> Credential
 def card(subject: str = "c1") -> Credential:
     """Give a person with an identity card, which says nothing about health."""
     return Credential(scheme=Scheme.CCCD, subject=(subject * 32)[:32], initials="T.T.B.")
+
+
+def certified(kind: CertificateKind, on: date | None, subject: str = "f1", **changes: Any) -> Credential:  # noqa: ANN401 - any field
+    """Give a person with a certificate that never expires and says nothing but its day, and whatever a test wants."""
+    never = datetime(9999, 12, 31, tzinfo=UTC)
+    usual = Certificate(kind=kind, country="VN", issued_at=None, expires_at=never, on=on)
+    said = replace(usual, **changes)
+    return Credential(scheme=Scheme.HC1, subject=(subject * 32)[:32], initials="V.T.", certificate=said)
+
+
+def risk_list(flags: Mapping[str, Flag], *, made_at: datetime = START, version: int = 1) -> RiskList:
+    """The city's list of these people, each named as in `declared`."""
+    keys, kinds, _ = entries({(subject * 32)[:32]: flag for subject, flag in flags.items()})
+    return RiskList(version=version, made_at=made_at, keys=keys, kinds=kinds)
 
 
 def sighting(payload: bytes, ms: int, *, engine: str = "zxing") -> Sighting:

@@ -8,12 +8,12 @@ is for `kiosk.risk`. Called by `kiosk.gate` once for each presentation.
 import unicodedata
 from collections.abc import Callable
 
-from kiosk.credentials import bhyt, cccd, declaration, hc1, place, shc, unsupported, vn1405
+from kiosk.credentials import bhyt, cccd, declaration, hc1, link, place, shc, unsupported, vn1405
 from kiosk.credentials.keyring import Keyring
 from kiosk.credentials.subject import initials_of, subject_of
 from kiosk.messages import Credential, Reason, Refusal
 
-__all__ = ["Keyring", "initials_of", "read", "subject_of"]
+__all__ = ["Keyring", "initials_of", "read", "subject_of", "text_of"]
 
 MAX_PAYLOAD_BYTES = 2953
 """What the largest QR code holds (version 40-L, ISO/IEC 18004)."""
@@ -30,19 +30,27 @@ FORMATS: tuple[tuple[Callable[[str], bool], Callable[[str, Keyring], Credential 
     (cccd.looks_like, cccd.parse),
     (bhyt.looks_like, bhyt.parse),
 )
-"""Shape test and parser, in order: the first shape that fits decides."""
+"""Shape test and parser, in order: the first shape that fits decides. After them come the links the city names."""
 
 
 def read(payload: bytes, keyring: Keyring) -> Credential | Refusal:
     """Read the bytes of a code. Never raises, whatever the bytes."""
-    text = _text(payload)
+    text = text_of(payload)
     for looks_like, parse in FORMATS:
         if looks_like(text):
-            return parse(text, keyring)
+            return _unless_revoked(parse(text, keyring), keyring)
+    if text.startswith(keyring.links):
+        return link.parse(text, keyring)
     return Refusal(reason=Reason.UNKNOWN_FORMAT, detail="payload: none of the formats this kiosk reads")
 
 
-def _text(payload: bytes) -> str:
+def _unless_revoked(read: Credential | Refusal, keyring: Keyring) -> Credential | Refusal:
+    if isinstance(read, Refusal) or not read.digest or read.digest not in keyring.revoked:
+        return read
+    return Refusal(reason=Reason.CERTIFICATE_REVOKED, detail="code: revoked by the city", scheme=read.scheme)
+
+
+def text_of(payload: bytes) -> str:
     """Give the text in NFC, so that every spelling of a name is one; empty where it is not UTF-8 or too long.
 
     A health-insurance card alone may be ISO 8859-1, the QR standard's default: some have their guardian in it.

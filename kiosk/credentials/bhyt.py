@@ -9,14 +9,17 @@ the person. Still older numbers, which do not end in ten digits, are refused. Th
 insurance has ended still tells who it is.
 
 The name is the hex of its UTF-8, but not on every card. Where it is not, or is no name, the card still tells who it
-is by its number, and the initials are empty: a guessed name would be a wrong one. Address and guardian are dropped
-unread, and so is what newer cards add before the end mark. Called through the routing table.
+is by its number, and the initials are empty: a guessed name would be a wrong one. Number, name and birth date leave it
+sealed only. Address and guardian are dropped unread, and so is what newer cards add before the end mark. Called through
+the routing table.
 """
 
 import re
+import unicodedata
 from datetime import date
 
 from kiosk.credentials.keyring import Keyring
+from kiosk.credentials.sealing import Identity
 from kiosk.credentials.subject import MAX_NAME, initials_of, is_name, subject_of
 from kiosk.messages import Credential, Reason, Refusal, Scheme
 
@@ -51,8 +54,14 @@ def parse(text: str, keyring: Keyring) -> Credential | Refusal:
     number = CARD_NUMBER.fullmatch(fields[0])
     if broken or not number:
         return Refusal(reason=Reason.MALFORMED, detail=broken, scheme=Scheme.BHYT)
-    subject = subject_of("bhyt", number[1], keyring.subject_key)
-    return Credential(scheme=Scheme.BHYT, subject=subject, initials=initials_of(_name(fields[1])))
+    name, printed = name_in(fields[1]), fields[0]
+    who = Identity(kind="bhyt", number=number[1], name=name, born=fields[2], document=printed)
+    return Credential(
+        scheme=Scheme.BHYT,
+        subject=subject_of("bhyt", number[1], keyring.subject_key),
+        initials=initials_of(name),
+        sealed=keyring.seal(who),
+    )
 
 
 def _first_broken(fields: list[str]) -> str:
@@ -88,12 +97,12 @@ def _is_day(text: str) -> bool:
     return True
 
 
-def _name(field: str) -> str:
+def name_in(field: str) -> str:
     """Give the name that a field holds in hex, or nothing where that is not certain."""
     if len(field) > 2 * 4 * MAX_NAME or not HEX.fullmatch(field):
         return ""
     try:
-        name = bytes.fromhex(field).decode("utf-8")
+        name = unicodedata.normalize("NFC", bytes.fromhex(field).decode("utf-8"))
     except UnicodeDecodeError:
         return ""
     return name if is_name(name) else ""

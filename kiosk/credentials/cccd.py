@@ -2,14 +2,16 @@
 
     number | old number, may be empty | name | born ddMMyyyy | sex | residence | issued ddMMyyyy | family...
 
-The card is not signed. What guards against hand-made codes is that number, sex and birth date must agree. The
-residence is dropped unread, and so is the family of the 2024 layout. Called through the routing table.
+The card is not signed. What guards against hand-made codes is that number, sex and birth date must agree. Number, name,
+birth date and residence leave it sealed only; the family of the 2024 layout is dropped unread. Called through the
+routing table.
 """
 
 import re
 from datetime import date
 
 from kiosk.credentials.keyring import Keyring
+from kiosk.credentials.sealing import Identity
 from kiosk.credentials.subject import (
     OLD_NUMBER,
     PERSONAL_NUMBER,
@@ -29,7 +31,7 @@ MALE = {"Nam": True, "Nữ": False}
 
 def looks_like(text: str) -> bool:
     """Whether this is meant as an identity card: the count of fields, and a number or both dates in their places."""
-    fields = _seven(text.split("|"))
+    fields = seven_fields(text.split("|"))
     if not FIELDS <= len(fields) <= MOST_FIELDS:
         return False
     dates = EIGHT_DIGITS.fullmatch(fields[3]) and EIGHT_DIGITS.fullmatch(fields[6])
@@ -38,15 +40,21 @@ def looks_like(text: str) -> bool:
 
 def parse(text: str, keyring: Keyring) -> Credential | Refusal:
     """Read a text that looks like an identity card."""
-    fields = _seven(text.split("|"))
+    fields = seven_fields(text.split("|"))
     broken = _first_broken(fields)
     if broken:
         return Refusal(reason=Reason.MALFORMED, detail=broken, scheme=Scheme.CCCD)
-    subject = subject_of("id", fields[0], keyring.subject_key)
-    return Credential(scheme=Scheme.CCCD, subject=subject, initials=initials_of(fields[2]))
+    number, _old_number, name, born, _sex, residence, *_rest = fields
+    who = Identity(kind="id", number=number, name=name, born=born, address=residence)
+    return Credential(
+        scheme=Scheme.CCCD,
+        subject=subject_of("id", number, keyring.subject_key),
+        initials=initials_of(name),
+        sealed=keyring.seal(who),
+    )
 
 
-def _seven(fields: list[str]) -> list[str]:
+def seven_fields(fields: list[str]) -> list[str]:
     """Put an empty old number in where a card maker left the field out; the birth date's place shows it."""
     if len(fields) == FIELDS_WITHOUT_OLD_NUMBER and EIGHT_DIGITS.fullmatch(fields[2]):
         return [fields[0], "", *fields[1:]]

@@ -8,6 +8,7 @@ the numbers named here (`city.declare`).
 import re
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 from typing import cast
@@ -16,7 +17,7 @@ import base45
 
 from kiosk.credentials.cose import Claims, claims_of, verify
 from kiosk.credentials.issuer import Issuer, Use
-from kiosk.credentials.keyring import Keyring
+from kiosk.credentials.keyring import Keyring, digest_of
 from kiosk.credentials.subject import MAX_INITIALS
 from kiosk.messages import Credential, Declaration, Reason, Refusal, Scheme, Symptom, Visit
 
@@ -60,7 +61,10 @@ def parse(text: str, keyring: Keyring) -> Credential | Refusal:
     if not any(issuer.may_sign(Use.DECLARATION, None) for issuer in signed.by):
         return _not_entitled("issuer: may not sign declarations")
     claims = claims_of(signed, Scheme.DECLARATION)
-    return claims if isinstance(claims, Refusal) else _declared(claims, signed.by)
+    if isinstance(claims, Refusal):
+        return claims
+    declared = _declared(claims, signed.by)
+    return declared if isinstance(declared, Refusal) else replace(declared, digest=digest_of(signed.content))
 
 
 def _malformed(detail: str) -> Refusal:

@@ -16,8 +16,9 @@ import base45
 from kiosk.credentials.cose import Claims, claims_of, verify
 from kiosk.credentials.holder import DAY, holder_of
 from kiosk.credentials.issuer import Issuer, Use
-from kiosk.credentials.keyring import Keyring
+from kiosk.credentials.keyring import Keyring, digest_of
 from kiosk.credentials.packing import inflate
+from kiosk.credentials.sealing import Identity
 from kiosk.credentials.subject import initials_of
 from kiosk.messages import Certificate, CertificateKind, Credential, Reason, Refusal, Scheme
 
@@ -105,7 +106,8 @@ def _credential(claims: Claims, by: tuple[Issuer, ...], keyring: Keyring) -> Cre
         )
     if expires_at is None:
         return _refuse(Reason.MALFORMED, "exp: missing, or not a time")
-    holder = _holder(payload, event, keyring.subject_key)
+    ci = _text(event.get("ci"))
+    holder = _holder(payload, ci, keyring)
     if holder is None:
         return _refuse(Reason.MALFORMED, "name: none with letters")
     certificate = Certificate(
@@ -115,7 +117,14 @@ def _credential(claims: Claims, by: tuple[Issuer, ...], keyring: Keyring) -> Cre
         expires_at=issuer.end(expires_at),
         **_facts(event),
     )
-    return Credential(scheme=Scheme.HC1, subject=holder[0], initials=holder[1], certificate=certificate)
+    digest = digest_of(ci.encode()) if ci else b""
+    return Credential(scheme=Scheme.HC1, certificate=certificate, digest=digest, **holder)
+
+
+class _Holder(TypedDict):
+    subject: str
+    initials: str
+    sealed: str
 
 
 class _Facts(TypedDict):
@@ -140,19 +149,17 @@ def _facts(event: Event) -> _Facts:
     )
 
 
-def _holder(payload: Event, event: Event, key: bytes) -> tuple[str, str] | None:
-    """Give subject and initials: the standardised name identifies, the name as written gives the initials."""
+def _holder(payload: Event, ci: str, keyring: Keyring) -> _Holder | None:
+    """Tell whose it is: the standardised name identifies, the name as written gives the initials."""
     names = payload.get("nam")
     names = names if isinstance(names, dict) else {}
     fn, fnt, gn, gnt = (_text(names.get(name)).replace("<", " ").strip() for name in ("fn", "fnt", "gn", "gnt"))
-    subject = holder_of(
-        family=fnt or fn,
-        given=gnt or gn,
-        born=_text(payload.get("dob")),
-        certificate=_text(event.get("ci")),
-        key=key,
-    )
-    return (subject, initials_of(f"{fn or fnt} {gn or gnt}")) if subject else None
+    name, born = f"{fn or fnt} {gn or gnt}".strip(), _text(payload.get("dob"))
+    subject = holder_of(family=fnt or fn, given=gnt or gn, born=born, certificate=ci, key=keyring.subject_key)
+    if subject is None:
+        return None
+    who = Identity(kind="cert", number=ci, name=name, born=born)
+    return _Holder(subject=subject, initials=initials_of(name), sealed=keyring.seal(who))
 
 
 def _text(value: object) -> str:

@@ -1,5 +1,9 @@
-"""Holds the two kinds of keys that reading a payload needs. Knows no file; `kiosk.config` brings the bytes."""
+"""Holds the keys that reading a payload needs, and what else the city says of codes. Knows no file.
 
+`kiosk.city_data` brings it from the city's bundle.
+"""
+
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -14,6 +18,8 @@ from kiosk.credentials.sealing import Seal, no_seal
 
 SUBJECT_KEY_BYTES = 32
 """The least length of the pseudonym key: the output size of its SHA-256 (RFC 2104, section 3)."""
+DIGEST_BYTES = 16
+"""Of a digest by which a certificate is revoked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +52,14 @@ class Keyring:
     def with_issuers(self, issuers: Iterable[Issuer]) -> Self:
         """Give the same keyring with these trusted too."""
         return replace(self, issuers=by_kid([*(each for some in self.issuers.values() for each in some), *issuers]))
+
+
+def digest_of(name: bytes) -> bytes:
+    """Name one certificate for revocation, by its own id or by what was signed.
+
+    Never by the whole code: whoever holds an ES256 signature can make a second good one of it, hence another code.
+    """
+    return hashlib.sha256(name).digest()[:DIGEST_BYTES]
 
 
 def city_issuers(pem: bytes) -> dict[bytes, tuple[Issuer, ...]]:

@@ -12,12 +12,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from typing import TypedDict
 
 from kiosk.credentials.cose import ES256, is_good
 from kiosk.credentials.holder import DAY, holder_of
 from kiosk.credentials.issuer import Issuer, Use
-from kiosk.credentials.keyring import Keyring
+from kiosk.credentials.keyring import Keyring, digest_of
 from kiosk.credentials.packing import inflate
+from kiosk.credentials.sealing import Identity
 from kiosk.credentials.subject import initials_of
 from kiosk.messages import Certificate, CertificateKind, Credential, Reason, Refusal, Scheme
 
@@ -65,7 +67,7 @@ def parse(text: str, keyring: Keyring) -> Credential | Refusal:
     if not by:
         return _refuse(Reason.SIGNATURE_INVALID, "signature: not by the key the kid names")
     payload = _json(inflate(_decode(parts[1]), raw=True) or b"")
-    return _card(payload, by, keyring)
+    return _card(payload, by, keyring, digest_of(signed))
 
 
 def _refuse(reason: Reason, detail: str) -> Refusal:
@@ -96,7 +98,7 @@ def _json(encoded: bytes) -> Resource:
     return value if isinstance(value, dict) else {}
 
 
-def _card(payload: Resource, by: list[Issuer], keyring: Keyring) -> Credential | Refusal:
+def _card(payload: Resource, by: list[Issuer], keyring: Keyring, digest: bytes) -> Credential | Refusal:
     by = [issuer for issuer in by if issuer.url and issuer.url == payload.get("iss")]
     if not by:
         return _refuse(Reason.ISSUER_UNKNOWN, "iss: not the issuer whose key the kid names")
@@ -117,10 +119,10 @@ def _card(payload: Resource, by: list[Issuer], keyring: Keyring) -> Credential |
             Reason.ISSUER_NOT_ENTITLED, "issuer: may not sign certificates of this kind, or not at that time"
         )
     certificate = replace(certificate, expires_at=issuer.end(expires_at))
-    holder = _holder(patients[0], keyring.subject_key)
+    holder = _holder(patients[0], keyring, digest)
     if holder is None:
         return _refuse(Reason.MALFORMED, "patient: no name with letters, or no whole birth date")
-    return Credential(scheme=Scheme.SHC, subject=holder[0], initials=holder[1], certificate=certificate)
+    return Credential(scheme=Scheme.SHC, certificate=certificate, digest=digest, **holder)
 
 
 def _moment(value: object) -> datetime | None:
@@ -198,16 +200,29 @@ def _codings(resource: Resource, field: str) -> Iterator[Resource]:
     return (coding for coding in _items(_inside(resource, field).get("coding")) if isinstance(coding, dict))
 
 
-def _holder(patient: Resource, key: bytes) -> tuple[str, str] | None:
-    """Give subject and initials, family name first. Without a whole birth date nobody is told apart from namesakes."""
+class _Holder(TypedDict):
+    subject: str
+    initials: str
+    sealed: str
+
+
+def _holder(patient: Resource, keyring: Keyring, digest: bytes) -> _Holder | None:
+    """Tell whose it is, family name first. Without a whole birth date nobody is told apart from namesakes.
+
+    A card has no id; its digest stands for one.
+    """
     name = next((name for name in _items(patient.get("name")) if isinstance(name, dict)), {})
     family = str(name.get("family", ""))
     given = " ".join(part for part in _items(name.get("given")) if isinstance(part, str))
     born = str(patient.get("birthDate"))
     if not DAY.fullmatch(born):
         return None
-    subject = holder_of(family=family, given=given, born=born, certificate="", key=key)
-    return (subject, initials_of(f"{family} {given}")) if subject else None
+    subject = holder_of(family=family, given=given, born=born, certificate="", key=keyring.subject_key)
+    if subject is None:
+        return None
+    written = f"{family} {given}".strip()
+    who = Identity(kind="cert", number=digest.hex(), name=written, born=born)
+    return _Holder(subject=subject, initials=initials_of(written), sealed=keyring.seal(who))
 
 
 def _day(value: object) -> date | None:

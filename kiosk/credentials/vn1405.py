@@ -4,14 +4,16 @@
 
 Masked characters (`*`) are normal: the decision shows the code masked and does not settle whether its content is. The
 person is the card number where it is readable, else the QID. Of EXT (`<`-separated: proxy's QID, sex, insurance,
-phone, signature, ...) only the sex is read, to check the number; the rest is dropped unread. The decision wants
-names in plain capitals; other spelling is let through, since only initials are kept. Called through the routing table.
+phone, signature, ...) the sex is read, to check the number, and the phone, which tracing calls; the rest is dropped
+unread. Numbers, name, birth date and phone leave it sealed only. The decision wants names in plain capitals; other
+spelling is let through. Called through the routing table.
 """
 
 import re
 from datetime import date
 
 from kiosk.credentials.keyring import Keyring
+from kiosk.credentials.sealing import Identity
 from kiosk.credentials.subject import (
     OLD_NUMBER,
     PERSONAL_NUMBER,
@@ -28,6 +30,8 @@ BORN_SHAPE = re.compile(r"[^|]{4}-[^|]{2}-[^|]{2}")
 BORN = re.compile(r"((?:19|20)[0-9]{2})-([0-9]{2}|\*\*)-([0-9]{2}|\*\*)")
 QID = re.compile(r"[0-9A-Za-z-]{6,40}")
 """The published sample has 18 digits; the decision says "string"."""
+PHONE = re.compile(r"\+?[0-9]{9,15}")
+"""Ten digits, says the decision; a foreign one is called as well."""
 MALE = {"": None, "0": None, "*": None, "1": True, "2": False}
 LEAP_YEAR, LONG_MONTH, FIRST_DAY = 2000, 1, 1
 """Stand in for the masked parts of a birth date, so that the other parts can still be checked."""
@@ -44,7 +48,7 @@ def parse(text: str, keyring: Keyring) -> Credential | Refusal:
     document, name, born, declared_by, qid, ext = text.split("|")
     personal = bool(PERSONAL_NUMBER.fullmatch(document) or OLD_NUMBER.fullmatch(document))
     year = _year(born)
-    sex = (*ext.split("<"), "")[1]
+    _proxy, sex, _insurance, phone, *_rest = (*ext.split("<"), "", "", "", "")
     checks = (
         (DOCUMENT.fullmatch(document), "document number: not 6 to 20 letters, digits or mask"),
         (is_name(name), "name: empty, too long or not a name"),
@@ -61,8 +65,20 @@ def parse(text: str, keyring: Keyring) -> Credential | Refusal:
     if broken:
         return Refusal(reason=Reason.MALFORMED, detail=broken, scheme=Scheme.VN1405)
     kind, number = ("id", document) if personal else ("qid", qid)
-    subject = subject_of(kind, number, keyring.subject_key)
-    return Credential(scheme=Scheme.VN1405, subject=subject, initials=initials_of(name))
+    who = Identity(
+        kind=kind,
+        number=number,
+        name=name,
+        born=born,
+        phone=phone if PHONE.fullmatch(phone) else "",
+        document="" if personal else document,
+    )
+    return Credential(
+        scheme=Scheme.VN1405,
+        subject=subject_of(kind, number, keyring.subject_key),
+        initials=initials_of(name),
+        sealed=keyring.seal(who),
+    )
 
 
 def _year(born: str) -> int:

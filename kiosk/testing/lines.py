@@ -1,13 +1,13 @@
-"""Lines without hardware that remember every level, and can be told to fail as a driver does.
+"""Lines and inputs without hardware that remember every level, and can be told to fail as a driver does.
 
-Decides nothing; passes the same contract suite as the real ones (tests/contract/test_lines.py). Tests of actuations
-use it.
+They decide nothing and pass the same contract suites as the real ones (tests/contract/test_lines.py and
+test_inputs.py). Tests of actuations and of what contacts say use them.
 """
 
 from collections.abc import Iterable
 
 from kiosk.errors import LineFault
-from kiosk.messages import Line
+from kiosk.messages import InputLine, Line
 
 
 class RecordingLines:
@@ -41,3 +41,34 @@ class RecordingLines:
     def of(self, line: Line) -> list[bool]:
         """The levels of one line since it was claimed at rest."""
         return [on for which, on in self.history if which is line]
+
+
+class RecordingInputs:
+    """The inputs of one door, worked by a test.
+
+    Args:
+        fitted: the inputs this door has; all at rest.
+    """
+
+    def __init__(self, fitted: Iterable[InputLine]) -> None:
+        self.history: list[tuple[InputLine, bool]] = []
+        """Every change that `work` made, in order."""
+        self.failing: set[InputLine] = set()
+        """Inputs whose driver refuses, for as long as they are in here."""
+        self._levels = dict.fromkeys(fitted, False)
+
+    def work(self, line: InputLine, *, active: bool) -> None:
+        """Move a contact, as a hand or a turnstile does."""
+        if self._levels[line] is not active:
+            self._levels[line] = active
+            self.history.append((line, active))
+
+    def active(self, line: InputLine) -> bool:
+        """See `Inputs`."""
+        if line in self.failing:
+            raise LineFault(f"inputs.{line}: cannot be read (told to fail); restart, then check the board")
+        return self._levels[line]
+
+    def close(self) -> None:
+        """See `Inputs`."""
+        self._levels.clear()

@@ -27,7 +27,7 @@ def config(tmp_path: Path) -> Path:
     for folder in (copy, copy / "examples"):
         (folder / "keys").mkdir()
         (folder / "keys" / "subject.key").write_bytes(bytes(32))
-        (folder / "keys" / "declaration.pem").write_bytes(public_pem(new_key()))
+        (folder / "keys" / "city.pem").write_bytes(public_pem(new_key()))
     return copy
 
 

@@ -1,6 +1,7 @@
 import time
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import base45
@@ -388,7 +389,9 @@ def test_what_was_declared_is_what_is_read(
         contact=contact,
         by_proxy=by_proxy,
     )
-    assert read(payload, KEYRING) == Credential(
+    result = read(payload, KEYRING)
+    assert isinstance(result, Credential)
+    assert replace(result, digest=b"") == Credential(
         scheme=Scheme.DECLARATION,
         subject=subject,
         initials=initials_of(name),

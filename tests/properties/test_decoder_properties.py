@@ -15,17 +15,19 @@ from kiosk.codewords import size
 from kiosk.decoder import MARGIN_PER_SIDE, MOST_SIGHTINGS, Decoder, crop_of, in_crop
 from kiosk.eci import payload_of, segments_of
 from kiosk.engines import (
-    REPAIRS,
     Engine,
     Luma,
     Read,
-    ReadOpencv,
     ReadPyzbar,
+    deblurred,
+    lifted,
     locate_zxing,
     quad_of,
     repaired,
     sharpened,
+    spread,
 )
+from kiosk.layouts import read_found
 from kiosk.messages import Frame, Quad
 from kiosk.structured_append import Header, Messages, Part, header_of
 from tests.codes import code, placed
@@ -36,7 +38,7 @@ POINTS = st.tuples(st.integers(-(2**31), 2**31), st.integers(-(2**31), 2**31))
 NEAR = st.tuples(st.integers(-80, 120), st.integers(-80, 120))
 QUADS = st.tuples(POINTS, POINTS, POINTS, POINTS) | st.tuples(NEAR, NEAR, NEAR, NEAR)
 SHOWN = placed(code(b"hello", scale=2), size=(150, 200))
-ENGINES: list[Engine] = [ReadPyzbar(), ReadOpencv(), *map(repaired, (sharpened, *REPAIRS))]
+ENGINES: list[Engine] = [ReadPyzbar(), read_found, *map(repaired, (sharpened, lifted, spread, deblurred))]
 
 
 @EXAMPLES

@@ -10,17 +10,19 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
+from city import risk
 from city.declare import declaration_payload
 from city.provision import new_secrets, provision
 from city.signing import load_key, new_key
 from kiosk import wire
 from kiosk.city_data import kept
+from kiosk.city_files import SNAPSHOT
 from kiosk.clock import MS
 from kiosk.config import load
 from kiosk.credentials import subject_of
 from kiosk.daemon import gate_for
 from kiosk.gate import Gate
-from kiosk.messages import Elapsed, Glimpse, Input, LinkStatus, Quad, Seen, StageHealth, Symptom, Visit
+from kiosk.messages import Elapsed, Flag, Glimpse, Input, LinkStatus, Quad, Seen, StageHealth, Symptom, Visit
 from kiosk.testing.clock import ManualClock
 from tests.builders import START, sighting
 
@@ -44,11 +46,13 @@ subject_key_file = "../keys/subject.key"
 
 [city_data]
 folder = "."
-risk_list = "none"
+risk_list = "{risk_list}"
 look_up = false
 """
 
 Script = Sequence[tuple[int, Input]]
+NEEDS_LIST = "who_is_on_the_risk_list_is_stopped_whatever_they_declare"
+"""The one case whose site goes by a risk list; the list lies in its folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +130,12 @@ def scripts(codes: Codes) -> dict[str, tuple[str, Script]]:
         ),
         "the_same_person_again_within_the_window_is_held": (
             "entry",
-            [*held_up(500, 1000, codes.an), *held_up(9000, 9500, codes.an), *held_up(40_000, 40_500, codes.an)],
+            [
+                *held_up(500, 1000, codes.an),
+                *held_up(9000, 9500, codes.an),
+                *held_up(19_000, 19_500, codes.an),
+                *held_up(40_000, 40_500, codes.an),
+            ],
         ),
         "the_camera_goes_dark_and_comes_back": (
             "entry",
@@ -157,6 +166,15 @@ def scripts(codes: Codes) -> dict[str, tuple[str, Script]]:
                 *held_up(5500, 6000, codes.an),
                 *glimpsed(6000, 6500, ((600, 300), (673, 300), (673, 373), (600, 373)), 1.5),
                 *glimpsed(12_000, 13_000, ((600, 300), (796, 300), (796, 496), (600, 496)), 4.0),
+            ],
+        ),
+        NEEDS_LIST: (
+            "entry",
+            [
+                *held_up(500, 1000, codes.an),
+                *held_up(8000, 8500, codes.binh),
+                *held_up(7_205_000, 7_205_500, codes.binh),
+                *held_up(86_401_000, 86_401_500, codes.cougher),
             ],
         ),
         "a_full_disk_holds_people_until_it_is_mended": (
@@ -204,10 +222,15 @@ def main() -> None:
     keys = CASES / "keys"
     keys.mkdir(parents=True, exist_ok=True)
     provision(keys, held, START)
+    flagged = {subject_of("id", "048090000001", SUBJECT_KEY): Flag.F1}
+    listed = risk.snapshot(flagged, version=1, made_at=START, key=load_key(held.city))
     for fact, (direction, script) in scripts(make_codes(held.declaration)).items():
         folder = CASES / fact
         folder.mkdir(exist_ok=True)
-        (folder / "kiosk.toml").write_text(KIOSK_TOML.format(direction=direction), encoding="utf-8")
+        needs = "required" if fact == NEEDS_LIST else "none"
+        (folder / "kiosk.toml").write_text(KIOSK_TOML.format(direction=direction, risk_list=needs), encoding="utf-8")
+        if fact == NEEDS_LIST:
+            (folder / SNAPSHOT).write_bytes(listed)
         record(folder, script)
 
 

@@ -22,6 +22,7 @@ STORIES = {
     "the_same_person_again_within_the_window_is_held": [
         *("granted no_risk", "open entry"),
         *("lights", "held already_presented"),
+        "lights",
         *("granted no_risk", "open entry"),
     ],
     "the_camera_goes_dark_and_comes_back": [
@@ -43,6 +44,12 @@ STORIES = {
         *("advice closer", "advice further"),
         *("granted no_risk", "open entry"),
         "advice reading",
+    ],
+    "who_is_on_the_risk_list_is_stopped_whatever_they_declare": [
+        *("lights", "alert at_risk.listed", "denied at_risk.listed"),
+        *("granted no_risk", "open entry"),
+        *("granted data_stale", "open entry"),
+        *("lights", "alert at_risk.symptom", "denied at_risk.symptom declaration_expired data_too_old"),
     ],
     "a_full_disk_holds_people_until_it_is_mended": [
         *("outbox fails", "lights"),
@@ -127,7 +134,7 @@ def _case_with_other_rules(fact: str, folder: Path) -> Path:
 
 
 def test_the_command_shows_what_other_rules_would_have_done(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """It answers 1 and puts what was recorded above what happens now, for the one step that differs."""
+    """It answers 1 and puts what was recorded above what happens now, for each step that differs."""
     fact = "the_same_person_again_within_the_window_is_held"
     assert _replay(fact, _case_with_other_rules(fact, tmp_path)) == 1
     shown = capsys.readouterr().out.splitlines()

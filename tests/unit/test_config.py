@@ -1,12 +1,13 @@
 """Settings and rules: what a technician writes, and what is answered when it is wrong."""
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from city.signing import new_key, public_pem
-from kiosk.config import effective, load, load_rules
+from kiosk.config import effective, load, load_rules, rules_from_text
 from kiosk.errors import ConfigError
 from kiosk.messages import Line, Reason
 from kiosk.settings import Settings
@@ -19,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
     """A folder as provisioning leaves it: keys and rules in place."""
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "subject.key").write_bytes(bytes(32))
-    (tmp_path / "keys" / "declaration.pem").write_bytes(public_pem(new_key()))
+    (tmp_path / "keys" / "city.pem").write_bytes(public_pem(new_key()))
     (tmp_path / "rules.toml").write_text((SHIPPED / "rules.toml").read_text(encoding="utf-8"), encoding="utf-8")
     return tmp_path
 
@@ -48,10 +49,8 @@ def test_the_shipped_file_shows_every_key_and_its_default() -> None:
 
 def test_an_empty_file_means_the_defaults(folder: Path) -> None:
     """Nothing need be written but what differs."""
-    settings = load(written(folder, "")).settings
-    assert settings.model_dump(exclude={"rules_file", "trust"}) == Settings().model_dump(
-        exclude={"rules_file", "trust"}
-    )
+    settings, named = load(written(folder, "")).settings, {"rules_file", "trust"}
+    assert settings.model_dump(exclude=named) == Settings().model_dump(exclude=named)
 
 
 def test_relative_names_start_at_the_file(folder: Path) -> None:
@@ -59,7 +58,9 @@ def test_relative_names_start_at_the_file(folder: Path) -> None:
     settings = load(written(folder, '[outbox]\npath = "here.sqlite3"\n')).settings
     assert settings.outbox.path == str(folder / "here.sqlite3")
     assert settings.rules_file == str(folder / "rules.toml")
-    assert settings.trust.declaration_keys == [str(folder / "keys" / "declaration.pem")]
+    assert settings.trust.city_key == str(folder / "keys" / "city.pem")
+    assert settings.trust.bundle == str(folder / "keys" / "trust.bundle")
+    assert settings.city_data.folder == "/var/lib/kiosk"
 
 
 def test_ten_mistakes_are_all_told_at_once(folder: Path) -> None:
@@ -83,7 +84,7 @@ def test_ten_mistakes_are_all_told_at_once(folder: Path) -> None:
         tls = false
         port = 0
         [trust]
-        declaration_keys = []
+        city_key = ""
         """,
     )
     assert sorted(mistakes_in(path)) == [
@@ -94,7 +95,7 @@ def test_ten_mistakes_are_all_told_at_once(folder: Path) -> None:
         "lines.relay_pulse_ms: input should be a valid integer (got '500')",
         "lines: GPIO 17 is used by green and red: give each line its own",
         "spped: unknown key; remove it",
-        "trust.declaration_keys: list should have at least 1 item after validation, not 0",
+        "trust.city_key: string should have at least 1 character (got '')",
         "uplink.port: input should be greater than or equal to 1 (got 0)",
         "uplink: tls: without TLS only a broker on this machine is allowed; set tls = true",
     ]
@@ -132,6 +133,14 @@ def test_a_password_is_never_shown(folder: Path) -> None:
             '[camera]\nsource = "visitors"\npath = "v.json"\n',
             "file: lines.pin_factory: simulated visitors must not move a real door; use 'mock'",
         ),
+        (
+            "[city_data]\nfresh_minutes = 61\nlimit_hours = 1\n",
+            "city_data: limit_hours: must not be less than fresh_minutes; data is fresh first, then old",
+        ),
+        (
+            '[city_data]\nrisk_list = "optional"\n',
+            "city_data.risk_list: input should be 'required' or 'none' (got 'optional')",
+        ),
     ],
 )
 def test_what_contradicts_itself_is_refused(folder: Path, text: str, said: str) -> None:
@@ -153,15 +162,23 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: bytes, said: s
 
 
 def test_missing_and_useless_keys_are_named(folder: Path) -> None:
-    """Both files at once, and what they need."""
+    """Both files at once, and what they need; a trust bundle may still come over the network."""
     (folder / "keys" / "subject.key").write_bytes(b"short")
-    (folder / "keys" / "declaration.pem").unlink()
+    (folder / "keys" / "city.pem").unlink()
     assert mistakes_in(written(folder, "")) == [
         (
-            f"trust.declaration_keys: {folder / 'keys' / 'declaration.pem'} cannot be read (No such file or directory);"
+            f"trust.city_key: {folder / 'keys' / 'city.pem'} cannot be read (No such file or directory);"
             " provisioning puts it there"
         ),
         "trust.subject_key_file: needs at least 32 random bytes",
+    ]
+
+
+def test_a_city_key_of_another_kind_is_named(folder: Path) -> None:
+    """The city signs with P-256; anything else is a wrong file."""
+    (folder / "keys" / "city.pem").write_bytes(b"-----BEGIN PUBLIC KEY-----")
+    assert mistakes_in(written(folder, "")) == [
+        "trust.city_key: issuer key 1 is not a PEM public key (-----BEGIN PUBLIC KEY-----)"
     ]
 
 
@@ -180,6 +197,15 @@ def rules_with(folder: Path, old: str, new: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         load_rules(path)
     return [line.removeprefix(f"{path}: ") for line in caught.value.mistakes]
+
+
+def deciding(decisions: dict[str, str]) -> str:
+    """The text of the shipped rules with other decisions for some reasons."""
+    text = (SHIPPED / "rules.toml").read_text(encoding="utf-8")
+    for reason, decision in decisions.items():
+        text, changes = re.subn(rf'(\[reasons\.{reason}\]\n(?:#.*\n)*decision = )"\w+"', rf'\1"{decision}"', text)
+        assert changes == 1
+    return text
 
 
 def test_the_shipped_rules_answer_every_reason() -> None:
@@ -222,3 +248,65 @@ def test_a_missing_reason_and_a_wrong_word_are_named(folder: Path) -> None:
     assert rules_with(folder, "[reasons.no_declaration]", "[reasons.no_declarations]")[0].startswith(
         "reasons.no_declarations.[key]: input should be 'no_risk'"
     )
+
+
+@pytest.mark.parametrize(
+    ("decisions", "said"),
+    [
+        ({"data_stale": "denied"}, ['reasons."data_too_old": must not be milder than "data_stale"; use "denied"']),
+        ({"no_risk": "held"}, ['reasons."data_stale": must not be milder than "no_risk"; use "held"']),
+        ({"no_risk": "held", "data_stale": "held"}, []),
+        ({"data_stale": "held", "data_too_old": "denied"}, []),
+    ],
+)
+def test_rules_that_get_milder_with_age_are_refused(folder: Path, decisions: dict[str, str], said: list[str]) -> None:
+    """Older data never opens a door that newer data would keep shut; the fix is named. The city's rules obey too."""
+    path = folder / "rules.toml"
+    path.write_text(deciding(decisions), encoding="utf-8")
+    sent = rules_from_text(deciding(decisions))
+    if said:
+        with pytest.raises(ConfigError) as caught:
+            load_rules(path)
+        assert caught.value.mistakes == [f"{path}: {line}" for line in said]
+        assert sent == "; ".join(f"the city's rules: {line}" for line in said)
+    else:
+        assert sent == load_rules(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("test_days = 3", "test_day = 3", "the city's rules: certificates.test_day: unknown key; remove it"),
+        (
+            "look_back_days = 21",
+            "lookback_days = 21",
+            "the city's rules: look_back_days: field required; lookback_days: unknown key; did you mean 'look_back",
+        ),
+        (
+            "look_back_days = 21",
+            'look_back_days = "some"',
+            "the city's rules: look_back_days: input should be a valid integer",
+        ),
+        ("look_back_days = 21", "look_back_days = = 21", "the city's rules are not TOML: "),
+        (
+            '[reasons.signature_invalid]\ndecision = "denied"',
+            '[reasons.signature_invalid]\ndecision = "granted"',
+            'the city\'s rules: reasons."signature_invalid": must not be "granted"',
+        ),
+    ],
+)
+def test_what_the_city_sends_is_held_to_the_same_law(old: str, new: str, said: str) -> None:
+    """Unknown keys, wrong values and unsafe answers are told, and are no rules."""
+    text = (SHIPPED / "rules.toml").read_text(encoding="utf-8")
+    assert old in text
+    sent = rules_from_text(text.replace(old, new))
+    assert isinstance(sent, str)
+    assert sent.startswith(said)
+
+
+@pytest.mark.parametrize("decision", ["held", "granted", "denied"])
+def test_a_site_chooses_what_a_code_passed_back_gets(decision: str) -> None:
+    """Hard anti-passback holds or denies; soft lets in, and the record says why it should not have been."""
+    rules = rules_from_text(deciding({"already_presented": decision}))
+    assert not isinstance(rules, str)
+    assert rules.reasons[Reason.ALREADY_PRESENTED].decision == decision

@@ -60,6 +60,12 @@ def _credential(declaration: Declaration, initials: str = "N.V.A.") -> Credentia
     return Credential(scheme=Scheme.DECLARATION, subject=SUBJECT, initials=initials, declaration=declaration)
 
 
+def _facts(payload: bytes, keyring: Keyring = KEYRING) -> Credential | Refusal:
+    """What is read, but for its digest, which is another for each content."""
+    result = read(payload, keyring)
+    return result if isinstance(result, Refusal) else replace(result, digest=b"")
+
+
 def _refused(payload: bytes, keyring: Keyring = KEYRING) -> tuple[Reason, Scheme | None]:
     refusal = read(payload, keyring)
     assert isinstance(refusal, Refusal)
@@ -68,7 +74,7 @@ def _refused(payload: bytes, keyring: Keyring = KEYRING) -> tuple[Reason, Scheme
 
 def test_a_healthy_declaration_says_so() -> None:
     """By default a declaration is for 24 hours and declares nothing."""
-    assert read(HEALTHY, KEYRING) == _credential(
+    assert _facts(HEALTHY) == _credential(
         Declaration(
             issued_at=ISSUED,
             expires_at=ISSUED + timedelta(hours=24),
@@ -82,7 +88,7 @@ def test_a_healthy_declaration_says_so() -> None:
 
 def test_the_largest_declaration_is_read_whole() -> None:
     """All symptoms, eight visits with commune codes, seven days and four accented initials come back."""
-    assert read(LARGEST, KEYRING) == _credential(
+    assert _facts(LARGEST) == _credential(
         Declaration(
             issued_at=ISSUED,
             expires_at=ISSUED + timedelta(days=7),
@@ -279,7 +285,7 @@ def test_a_signed_but_broken_claim_is_named(claims: dict[int, object], field: st
 
 def test_a_short_issuer_name_is_let_through() -> None:
     """`iss` is optional and changes nothing: the kid names the issuer."""
-    assert read(sign(CLAIMS | {1: "DN"}, key=KEY), KEYRING) == read(HEALTHY, KEYRING)
+    assert _facts(sign(CLAIMS | {1: "DN"}, key=KEY)) == _facts(HEALTHY)
 
 
 def test_the_office_does_not_write_what_kiosks_refuse() -> None:
@@ -318,7 +324,7 @@ def test_the_documented_example_decodes_as_documented() -> None:
     assert kid_of(load_key(private_pem).public_key()).hex() == _block(doc, "kid")
     payload = _block(doc, "Text of the code").encode()
     keyring = Keyring.from_pem(subject_key=subject_key, issuer_pems=[public])
-    assert read(payload, keyring) == Credential(
+    assert _facts(payload, keyring) == Credential(
         scheme=Scheme.DECLARATION,
         subject=subject_of("id", _block(doc, "Number"), subject_key),
         initials=initials_of(_block(doc, "Name")),

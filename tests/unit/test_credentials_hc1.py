@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from kiosk.credentials import Keyring, read, subject_of
 from kiosk.credentials.hc1_schema import schema_faults
 from kiosk.credentials.issuer import CERTIFICATE_USES, Issuer, Use
+from kiosk.credentials.keyring import digest_of
 from kiosk.credentials.packing import MAX_INFLATED
 from kiosk.messages import Certificate, CertificateKind, Credential, Reason, Refusal, Scheme
 from tests.health_certificates import (
@@ -69,11 +70,20 @@ RECOVERED = Certificate(
     valid_from=date(2021, 8, 12),
     valid_until=date(2022, 1, 28),
 )
+IDS = {
+    CertificateKind.VACCINATION: VACCINATION["ci"],
+    CertificateKind.TEST: TEST["ci"],
+    CertificateKind.RECOVERY: RECOVERY["ci"],
+}
 
 
 def _held(fact: Certificate, initials: str = "N.V.A.", names: str = "NGUYEN|VANAN|1990-02-01") -> Credential:
     return Credential(
-        scheme=Scheme.HC1, subject=subject_of("cert", names, SUBJECT_KEY), initials=initials, certificate=fact
+        scheme=Scheme.HC1,
+        subject=subject_of("cert", names, SUBJECT_KEY),
+        initials=initials,
+        certificate=fact,
+        digest=digest_of(str(IDS[fact.kind]).encode()),
     )
 
 

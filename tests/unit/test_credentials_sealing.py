@@ -1,11 +1,13 @@
 import base64
+from dataclasses import replace
 
+import cbor2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from kiosk.credentials.sealing import BLOCK, Identity, no_seal, opened, seal_for
+from kiosk.credentials.sealing import BLOCK, INFO, MOST_CHARACTERS, SUITE, Identity, no_seal, opened, seal_for
 
 AUTHORITY, STRANGER = X25519PrivateKey.generate(), X25519PrivateKey.generate()
 WHO = Identity(kind="id", number="048199000001", name="Nguyễn Thị Ánh", born="1999-02-03", address="Tổ 1, Hải Châu")
@@ -33,6 +35,27 @@ def test_a_seal_shows_neither_content_nor_length_nor_that_it_is_the_same_person(
     assert len(first) == len(second) == len(other) == 4 * -(-(BLOCK + 32 + 16) // 3)
     assert first[:32] != second[:32]
     assert WHO.name.encode() not in base64.b64decode(first)
+
+
+@pytest.mark.parametrize("end", ["\0", "\0" * 300, "\1", "\1\0"])
+def test_a_text_that_ends_like_the_filling_is_kept(end: str) -> None:
+    """Anybody may write anything into an unsigned card; it must not make the rest unreadable."""
+    who = Identity(kind="id", number="1", name="A", born="", address="x" + end)
+    assert opened(seal_for(pem(AUTHORITY))(who), AUTHORITY) == replace(who, address=who.address[:MOST_CHARACTERS])
+
+
+def test_half_a_character_is_replaced() -> None:
+    """JSON can spell half a surrogate pair, which no UTF-8 holds."""
+    who = opened(seal_for(pem(AUTHORITY))(replace(WHO, name="\ud83d An")), AUTHORITY)
+    assert who
+    assert who.name == "? An"
+
+
+@pytest.mark.parametrize("content", [{}, {1: 2}, {1: "id", 2: 3}, {1: ""}, [], "id", None])
+def test_what_anybody_sealed_need_not_be_an_identity(content: object) -> None:
+    """A public key is public: the authority's office must not stumble over nonsense sealed to it."""
+    sealed = SUITE.encrypt(cbor2.dumps(content) + b"\1", AUTHORITY.public_key(), INFO)
+    assert opened(base64.b64encode(sealed).decode(), AUTHORITY) is None
 
 
 def test_an_identity_does_not_print() -> None:

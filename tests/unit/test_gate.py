@@ -6,8 +6,11 @@ import pytest
 from kiosk import choreography
 from kiosk.clock import MS, Now
 from kiosk.gate import Gate
+from kiosk.look_ups import WAIT_NS
 from kiosk.messages import (
     Alert,
+    Answer,
+    Ask,
     CheckIn,
     Credential,
     Decision,
@@ -16,27 +19,32 @@ from kiosk.messages import (
     Effect,
     Elapsed,
     Fault,
+    Flag,
     Glimpse,
     Hint,
     LinkStatus,
     Reason,
     Record,
     Refusal,
+    Scheme,
     Screen,
     Seen,
     Show,
     StageHealth,
     View,
 )
-from kiosk.risk import Rules
+from kiosk.risk import Freshness, Rules
 from tests.builders import (
     COUGHING,
     FOREIGN,
+    HEALTHY,
     RULES,
+    START,
     at_ms,
     card,
     city,
     declared,
+    risk_list,
     rules_with,
     sighting,
     site,
@@ -263,11 +271,97 @@ def test_the_same_person_again_within_the_window_is_held() -> None:
         Seen(sightings=(sighting(AN, 29_999),)),
         Now(monotonic_ns=30_000 * MS - 1, utc=at_ms(29_999).utc, utc_trusted=True),
     )
-    assert [effects[1] for effects in (again, just_before)] == [
-        Record(events=(_check_in(AN, ms, Decision.HELD, Reason.ALREADY_PRESENTED),), before_drive=False)
-        for ms in (10_000, 29_999)
+    assert again == [
+        _drive(Decision.HELD),
+        Record(events=(_check_in(AN, 10_000, Decision.HELD, Reason.ALREADY_PRESENTED),), before_drive=False),
+        Show(view=_view(Screen.HELD, Reason.ALREADY_PRESENTED, "N.V.A.")),
     ]
+    assert just_before == [_drive(Decision.HELD)]
     assert _see(gate, 31_500, AN)[1] == _drive(Decision.GRANTED)
+
+
+def _events(effects: list[Effect]) -> list[str]:
+    records = [effect for effect in effects if isinstance(effect, Record)]
+    check_ins = [event for record in records for event in record.events if isinstance(event, CheckIn)]
+    return [f"{event.decision} {' '.join(event.reasons)}" for event in check_ins]
+
+
+def _grants(effects: list[Effect]) -> list[Direction]:
+    drives = [effect.actuation for effect in effects if isinstance(effect, Drive)]
+    return [actuation.grant for actuation in drives if actuation.grant]
+
+
+def test_a_code_shown_over_and_over_is_one_record_in_each_window() -> None:
+    """The guard sees every one; the city is told once that it was tried again, and of each grant."""
+    gate = _gate()
+    told = [_events(_see(gate, ms, AN)) for ms in range(0, 64_000, 4000)]
+    once = [["granted no_risk"], ["held already_presented"], *[[]] * 6]
+    assert told == [*once, *once]
+
+
+def test_a_repetition_that_says_something_new_is_recorded() -> None:
+    """Reasons beside the repetition are not lost, nor what comes back after them."""
+    gate = _gate()
+    _see(gate, 0, AN)
+    told = [_see(gate, 4000, AN)]
+    _health(gate, 6000, "outbox", "disk full")
+    told += [_see(gate, ms, AN) for ms in (8000, 12_000)]
+    _health(gate, 14_000, "outbox", "")
+    told += [_see(gate, 16_000, AN)]
+    assert [_events(effects) for effects in told] == [
+        ["held already_presented"],
+        ["held already_presented record_unavailable"],
+        [],
+        ["held already_presented"],
+    ]
+
+
+def test_the_same_person_by_card_and_then_by_phone_is_the_same_person() -> None:
+    """The window is the subject's, whichever code bears the number; a repetition is recorded once for both."""
+    codes = {**CODES, b"an's card": card(subject="a1")}
+    rules = rules_with(Reason.NO_DECLARATION, Decision.GRANTED, alarm=False)
+    gate = Gate(site(), city(codes, rules))
+    told = [_events(_see(gate, ms, code)) for ms, code in ((0, b"an's card"), (4000, AN), (8000, AN))]
+    assert told == [["granted no_declaration"], ["held already_presented"], []]
+
+
+def test_in_and_then_out_are_two_events() -> None:
+    """Each lane counts for itself."""
+    into, out = _gate(), _gate(Direction.EXIT)
+    told = [_events(_see(into, 0, AN)), _events(_see(out, 4000, AN)), _events(_see(into, 8000, AN))]
+    assert told == [["granted no_risk"], ["granted no_risk"], ["held already_presented"]]
+
+
+def test_soft_anti_passback_lets_in_and_records_each() -> None:
+    """Where already_presented is granted, the lane opens each time, and never without a record."""
+    gate = _gate(rules=rules_with(Reason.ALREADY_PRESENTED, Decision.GRANTED, alarm=False))
+    steps = [_see(gate, ms, AN) for ms in (0, 4000, 8000)]
+    assert [_events(effects) for effects in steps] == [["granted no_risk"], *[["granted already_presented"]] * 2]
+    assert [effects[:2] for effects in steps] == [
+        [Record(events=effects[0].events, before_drive=True), _drive(Decision.GRANTED)]
+        for effects in steps
+        if isinstance(effects[0], Record)
+    ]
+
+
+def test_hard_anti_passback_may_deny() -> None:
+    """The decision is the site's; what is recorded is the same."""
+    gate = _gate(rules=rules_with(Reason.ALREADY_PRESENTED, Decision.DENIED, alarm=False))
+    assert [_events(_see(gate, ms, AN)) for ms in (0, 4000, 8000)] == [
+        ["granted no_risk"],
+        ["denied already_presented"],
+        [],
+    ]
+
+
+def test_a_repetition_at_an_exit_is_recorded_each_time() -> None:
+    """It opens the lane, so it is never silent."""
+    gate = _gate(Direction.EXIT)
+    assert [_events(_see(gate, ms, AN)) for ms in (0, 4000, 8000)] == [
+        ["granted no_risk"],
+        ["granted already_presented"],
+        ["granted already_presented"],
+    ]
 
 
 def test_the_window_ends_on_time() -> None:
@@ -513,3 +607,243 @@ def test_a_glimpse_at_a_deadline_does_what_is_due() -> None:
     _see(gate, 0, AN, BINH)
     record = gate.step(replace(SMALL, captured_ns=950 * MS), at_ms(950))[0]
     assert record == Record(events=(_check_in(BINH, 950, Decision.GRANTED, Reason.NO_RISK),), before_drive=True)
+
+
+DATA = Freshness(fresh_s=HOUR, limit_s=24 * HOUR)
+
+
+def _listed_gate(flags: dict[str, Flag], direction: Direction = Direction.ENTRY) -> Gate:
+    data = city(CODES, risk_list=risk_list(flags))
+    return Gate(site(direction, relay_pulse_ms=PULSE_MS, freshness=DATA, look_up=True), data)
+
+
+def _check_ins(effects: list[Effect]) -> list[CheckIn]:
+    records = [effect for effect in effects if isinstance(effect, Record)]
+    return [event for record in records for event in record.events if isinstance(event, CheckIn)]
+
+
+def test_who_is_on_the_risk_list_is_stopped() -> None:
+    """A healthy declaration does not help, and staff and city hear of it."""
+    gate = _listed_gate({"a1": Flag.F1})
+    drive, record = _see(gate, 0, AN)[:2]
+    assert drive == _drive(Decision.DENIED, alarm=True)
+    assert isinstance(record, Record)
+    assert record.events[0] == _alert(AN, 0, Reason.AT_RISK_LISTED)
+    assert record.events[1] == replace(_check_in(AN, 0, Decision.DENIED, Reason.AT_RISK_LISTED), city_age_s=0)
+    assert _events(_see(gate, 4000, BINH)) == ["granted no_risk"]
+
+
+def test_a_listed_person_opens_an_exit_with_an_alarm() -> None:
+    """As every risk does."""
+    effects = _see(_listed_gate({"a1": Flag.ISOLATE}, Direction.EXIT), 0, AN)
+    assert (effects[0], _events(effects)) == (
+        _drive(Decision.GRANTED, alarm=True, direction=Direction.EXIT),
+        ["granted at_risk.listed"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("age_s", "trusted", "reason"),
+    [
+        (HOUR, True, Reason.NO_RISK),
+        (HOUR + 1, True, Reason.DATA_STALE),
+        (24 * HOUR + 1, True, Reason.DATA_TOO_OLD),
+        (HOUR, False, Reason.DATA_TOO_OLD),
+    ],
+)
+def test_the_age_of_the_list_counts_and_is_recorded(age_s: int, trusted: bool, reason: Reason) -> None:  # noqa: FBT001 - a table's column
+    """Where the clock may be wrong it has no age, and counts as too old."""
+    listed = risk_list({}, made_at=START - timedelta(seconds=age_s))
+    gate = Gate(site(freshness=DATA), city(CODES, risk_list=listed))
+    (event,) = _check_ins(gate.step(Seen(sightings=(sighting(AN, 0),)), at_ms(0, utc_trusted=trusted)))
+    assert (reason in event.reasons, event.city_age_s) == (True, age_s if trusted else None)
+
+
+def test_a_kiosk_that_needs_the_list_and_has_none_holds() -> None:
+    """Until the list comes, which then counts at once."""
+    gate = Gate(site(freshness=DATA), city(CODES))
+    assert _events(_see(gate, 0, AN)) == ["held data_too_old"]
+    assert gate.step(city(CODES, risk_list=risk_list({"b2": Flag.F0})), at_ms(1500)) == []
+    assert [_events(_see(gate, ms, code)) for ms, code in ((2000, AN), (6000, BINH))] == [
+        ["granted no_risk"],
+        ["denied at_risk.listed"],
+    ]
+
+
+def test_a_kiosk_without_trust_holds() -> None:
+    """It says so on the screen, and in the record."""
+    effects = _see(Gate(site(), city(CODES, trusting=False)), 0, AN)
+    assert _events(effects) == ["held trust_missing"]
+    assert effects[-1] == Show(view=_view(Screen.HELD, Reason.TRUST_MISSING, "N.V.A."))
+
+
+def test_new_data_from_the_city_counts_from_the_next_verdict_on() -> None:
+    """It moves no line and records nothing by itself; the grants of before still count."""
+    gate = _gate()
+    _see(gate, 0, AN)
+    trusted_no_more = Refusal(reason=Reason.ISSUER_UNKNOWN, detail="kid")
+    assert gate.step(city({AN: CODES[AN], BINH: trusted_no_more}), at_ms(1500)) == []
+    assert _see(gate, 4000, BINH)[0] == _drive(Decision.DENIED)
+    assert _events(_see(gate, 8000, AN)) == ["held already_presented"]
+
+
+SIGNED, EMPTY = b"signed", b""
+ASK = Ask(subject="d4" * 16)
+
+
+def _asking(
+    *,
+    online: bool = True,
+    direction: Direction = Direction.ENTRY,
+    codes: dict[bytes, Credential | Refusal] | None = None,
+) -> Gate:
+    table = {**CODES, SIGNED: declared(subject="d4"), **(codes or {})}
+    gate = Gate(site(direction, relay_pulse_ms=PULSE_MS, look_up=True), city(table))
+    gate.step(LinkStatus(online=online, waiting=0), at_ms(0))
+    return gate
+
+
+def _answer(gate: Gate, ms: int, payload: bytes, asked: str = ASK.subject) -> list[Effect]:
+    return gate.step(Answer(asked=asked, payload=payload), at_ms(ms))
+
+
+def test_the_city_is_asked_once_about_a_card_and_its_answer_judged() -> None:
+    """Nothing moves until then; the person is recorded under their card's scheme, with the declaration's age."""
+    gate = _asking()
+    assert (_see(gate, 100, CARD), gate.deadline_ns) == ([ASK], 100 * MS + WAIT_NS)
+    assert [_see(gate, ms, CARD) for ms in (133, 166, 800)] == [[], [], []]
+    granted = replace(_check_in(CARD, 850, Decision.GRANTED, Reason.NO_RISK), data_age_s=HOUR)
+    online = replace(_view(Screen.GRANTED, Reason.NO_RISK, "T.T.B."), online=True)
+    assert _answer(gate, 850, SIGNED) == [
+        Record(events=(granted,), before_drive=True),
+        _drive(Decision.GRANTED),
+        Show(view=online),
+    ]
+    assert _answer(gate, 900, SIGNED) == []
+
+
+def test_without_an_answer_staff_decide_after_800_ms() -> None:
+    """Not a millisecond earlier; the answer that comes then is kept for the next showing."""
+    gate = _asking()
+    _see(gate, 100, CARD)
+    assert _elapse(gate, 899) == []
+    assert _events(_elapse(gate, 900)) == ["held lookup_unavailable"]
+    assert _answer(gate, 1500, SIGNED) == []
+    assert _events(_see(gate, 4000, CARD)) == ["granted no_risk"]
+
+
+def test_offline_staff_decide_at_once() -> None:
+    """Nobody waits for what cannot come, and nothing is asked."""
+    effects = _see(_asking(online=False), 100, CARD)
+    assert (_events(effects), ASK in effects) == (["held lookup_unavailable"], False)
+
+
+@pytest.mark.parametrize(
+    ("payload", "told"),
+    [
+        (EMPTY, "held no_declaration"),
+        (b"forged", "held lookup_unavailable"),
+        (COUGHER, "denied at_risk.symptom"),
+    ],
+)
+def test_an_answer_is_worth_what_it_says(payload: bytes, told: str) -> None:
+    """None known, one that cannot be believed, and one that tells of a risk."""
+    gate = _asking()
+    _see(gate, 100, CARD)
+    assert _events(_answer(gate, 200, payload)) == [told]
+
+
+def test_an_answer_carries_its_own_age() -> None:
+    """Ten minutes later the kept declaration is ten minutes older; beyond that the city is asked anew."""
+    gate = _asking()
+    _see(gate, 100, CARD)
+    _answer(gate, 200, SIGNED)
+    (event,) = _check_ins(_see(gate, 600_000, CARD))
+    assert (event.decision, event.data_age_s) == (Decision.GRANTED, HOUR + 600)
+    assert ASK in _see(gate, 640_000, CARD)
+
+
+def test_one_person_at_a_time_is_asked_about() -> None:
+    """Who comes next waits for the answer, and for the lane."""
+    gate = _asking(codes={b"card 2": card(subject="e5")})
+    assert _see(gate, 100, CARD, b"card 2") == [ASK]
+    assert _events(_answer(gate, 200, SIGNED)) == ["granted no_risk"]
+    assert _elapse(gate, 1149) == []
+    assert _elapse(gate, 1150) == [Ask(subject="e5" * 16)]
+    assert _answer(gate, 1200, SIGNED) == []
+    assert _events(_elapse(gate, 1950)) == ["held lookup_unavailable"]
+
+
+def test_nobody_is_asked_about_at_an_exit() -> None:
+    """It opens at once."""
+    effects = _see(_asking(direction=Direction.EXIT), 100, CARD)
+    assert (_events(effects), _grants(effects)) == (["granted no_declaration"], [Direction.EXIT])
+
+
+def test_nobody_is_asked_about_who_has_left() -> None:
+    """Their card is recorded as it is."""
+    gate = _asking()
+    _see(gate, 100, COUGHER)
+    _see(gate, 200, CARD)
+    assert [_elapse(gate, 1701)] == [
+        [
+            Record(
+                events=(_check_in(CARD, 1701, Decision.HELD, Reason.NO_DECLARATION, Reason.LEFT_BEFORE_VERDICT),),
+                before_drive=False,
+            )
+        ]
+    ]
+
+
+def test_nobody_is_asked_about_where_the_site_does_not_want_it() -> None:
+    """Then a card is a card."""
+    gate = Gate(site(look_up=False), city(CODES))
+    gate.step(LinkStatus(online=True, waiting=0), at_ms(0))
+    assert _events(_see(gate, 100, CARD)) == ["held no_declaration"]
+
+
+def test_who_is_flagged_is_stopped_without_asking() -> None:
+    """The alarm does not wait for a declaration that could not change it."""
+    gate = _listed_gate({"d4": Flag.F0})
+    gate.step(LinkStatus(online=True, waiting=0), at_ms(0))
+    effects = _see(gate, 100, CARD)
+    assert (effects[0], _events(effects)) == (
+        _drive(Decision.DENIED, alarm=True),
+        ["denied at_risk.listed no_declaration"],
+    )
+
+
+def test_who_turns_out_to_be_flagged_is_stopped() -> None:
+    """The card bears another number than the declaration: the list is asked about the declaration's subject."""
+    data = city({**CODES, SIGNED: declared(subject="99")}, risk_list=risk_list({"99": Flag.F1}))
+    gate = Gate(site(look_up=True, freshness=DATA), data)
+    gate.step(LinkStatus(online=True, waiting=0), at_ms(0))
+    assert ASK in _see(gate, 100, CARD)
+    (event,) = _check_ins(_answer(gate, 200, SIGNED))
+    assert (event.reasons, event.subject, event.scheme) == ((Reason.AT_RISK_LISTED,), "99" * 16, Scheme.CCCD)
+
+
+def test_who_came_in_by_card_is_known_by_their_phone() -> None:
+    """A card that took its declaration's subject counts as that person's grant, and so the other way round."""
+    codes: dict[bytes, Credential | Refusal] = {
+        SIGNED: declared(subject="99"),
+        b"phone": declared(HEALTHY, subject="99"),
+    }
+    gate = _asking(codes=codes)
+    _see(gate, 100, CARD)
+    assert _events(_answer(gate, 200, SIGNED)) == ["granted no_risk"]
+    assert _events(_see(gate, 4000, b"phone")) == ["held already_presented"]
+    assert _events(_see(gate, 8000, CARD)) == []
+
+
+def test_an_alarm_is_not_cut_short_by_an_answer() -> None:
+    """While somebody waits for theirs, a person at risk leaves: the siren has its three seconds first."""
+    gate = _asking()
+    _see(gate, 0, FOREIGN_CODE)
+    _see(gate, 50, CARD)
+    _see(gate, 100, CARD, COUGHER)
+    assert _see(gate, 1000, CARD) == [ASK]
+    assert _events(_elapse(gate, 1601)) == ["denied at_risk.symptom left_before_verdict"]
+    assert (_answer(gate, 1700, SIGNED), gate.deadline_ns) == ([], 4601 * MS)
+    assert (_elapse(gate, 1800), _elapse(gate, 4600)) == ([], [])
+    assert _events(_elapse(gate, 4601)) == ["granted no_risk"]

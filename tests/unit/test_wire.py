@@ -52,6 +52,8 @@ CHECK_IN = CheckIn(
     scheme=Scheme.DECLARATION,
     subject=SUBJECT,
     data_age_s=3600,
+    city_age_s=120,
+    sealed="c2VhbGVk",
 )
 FOREIGN = CheckIn(
     at=START,
@@ -71,6 +73,7 @@ ALERT = Alert(
     reasons=(Reason.AT_RISK_SYMPTOM,),
     scheme=Scheme.DECLARATION,
     subject=SUBJECT,
+    sealed="c2VhbGVk",
 )
 FAULT = Fault(at=START, utc_trusted=True, stage="camera", recovered=False, detail="tối quá: no light")
 EVENTS: tuple[Event, ...] = (CHECK_IN, FOREIGN, ALERT, FAULT)
@@ -117,6 +120,8 @@ def test_a_check_in_on_the_wire() -> None:
                 "scheme": "declaration",
                 "subject": SUBJECT,
                 "data_age_s": 3600,
+                "city_age_s": 120,
+                "sealed": "c2VhbGVk",
                 "late_record": False,
             },
         },
@@ -152,12 +157,25 @@ def test_the_schema_of_a_kind_is_sound_and_closed(kind: str) -> None:
 
 
 def test_topics_of_a_device() -> None:
-    """Events, birth and will, and the city's answers each have their place below the device."""
-    assert (wire.event_topic("d", "alert"), wire.state_topic("d"), wire.acknowledgement_topic("d")) == (
+    """Events, birth and will, look-ups, and what the city answers each have their place below the device."""
+    topics = wire.state_topic, wire.acknowledgement_topic, wire.look_up_topic, wire.answer_topic
+    assert [wire.event_topic("d", "alert"), *(topic("d") for topic in topics)] == [
         "kiosk/v1/d/event/alert",
         "kiosk/v1/d/state",
         "kiosk/v1/d/ack",
-    )
+        "kiosk/v1/d/lookup",
+        "kiosk/v1/d/answer",
+    ]
+
+
+def test_an_older_kiosk_need_not_say_what_is_new() -> None:
+    """Events that lie in an outbox since before an update are read: no age of the city's data, nothing sealed."""
+    topic, payload = _published(CHECK_IN)
+    document = json.loads(payload)
+    del document["data"]["city_age_s"], document["data"]["sealed"]
+    old = replace(CHECK_IN, city_age_s=None, sealed="")
+    received = wire.decode_event(topic, json.dumps(document).encode())
+    assert received == wire.Received(origin=ORIGIN, stored=_stored(old))
 
 
 def test_fields_of_a_newer_kiosk_are_passed_over() -> None:
@@ -287,6 +305,26 @@ def test_acknowledgements() -> None:
     ]
 
 
+def test_a_look_up_names_one_person() -> None:
+    """The device is the topic's; anything but a pseudonym is unreadable, and what it was is not told."""
+    topic = wire.look_up_topic("door-01")
+    asked = wire.LookUp(subject=SUBJECT).model_dump_json().encode()
+    assert [
+        wire.decode_look_up(topic, asked),
+        wire.decode_look_up(topic, b'{"subject":"%s","more":1}' % SUBJECT.encode()),
+        wire.decode_look_up(topic, b'{"subject":"048090000004"}'),
+        wire.decode_look_up(topic, b"{}"),
+        wire.decode_look_up(topic, asked.ljust(wire.BIGGEST_PAYLOAD + 1)),
+        wire.decode_look_up(wire.answer_topic("door-01"), asked),
+    ] == [
+        wire.Asked(device="door-01", subject=SUBJECT),
+        wire.Asked(device="door-01", subject=SUBJECT),
+        wire.Unreadable(why="subject: string_pattern_mismatch"),
+        wire.Unreadable(why="subject: missing"),
+        *[wire.Unreadable(why="not a look-up's topic, or longer than 65536 bytes")] * 2,
+    ]
+
+
 def test_birth_and_will() -> None:
     """A birth has a time, a will has none; both come back as they were."""
     born = wire.State(device="door-01", online=True, version="1", ledger="l1", at=datetime(2021, 11, 22, tzinfo=UTC))
@@ -300,10 +338,15 @@ def test_birth_and_will() -> None:
 
 
 def test_what_goes_beside_events_fits_its_schema() -> None:
-    """Birth and will fit the state's, the city's answer fits its own, and both are sound JSON Schema 2020-12."""
+    """Birth and will, acknowledgement and look-up each fit their own, and all are sound JSON Schema 2020-12."""
     state = wire.State(device="door-01", online=False, version="1", ledger="l1")
     answer = wire.Acknowledgement(ledger="l1", sequences=[1])
-    for document, schema in ((state, wire.state_schema()), (answer, wire.acknowledgement_schema())):
+    question = wire.LookUp(subject=SUBJECT)
+    for document, schema in (
+        (state, wire.state_schema()),
+        (answer, wire.acknowledgement_schema()),
+        (question, wire.look_up_schema()),
+    ):
         jsonschema.Draft202012Validator.check_schema(schema)
         validator = jsonschema.Draft202012Validator(schema)
         assert list(validator.iter_errors(document.model_dump(mode="json"))) == []
