@@ -13,6 +13,8 @@ from kiosk.errors import CityFilesFault
 from kiosk.risk_list import Issuers, RiskList, read_update
 from kiosk.trust import Bundle, read_bundle
 
+MOST_DELTAS = 100
+"""About a day's; then the whole list is fetched once, so that a start stays quick."""
 TRUST, RISK_LIST = "trust", "risk-list"
 """The stages it reports as."""
 
@@ -46,13 +48,14 @@ class CityFeed:
         self.risk_list, risk_troubles = risks.load()
         self._newest_list = 1
         """The highest version the city is known to have; every list has at least 1."""
+        self._piled_up = risks.deltas >= MOST_DELTAS
         self._settle(TRUST, "; ".join(trust_troubles))
         self._settle(RISK_LIST, "; ".join(risk_troubles))
 
     @property
     def wants_snapshot(self) -> bool:
-        """Whether the list is missing, or an update of it has been missed."""
-        return self._list_version < self._newest_list
+        """Whether the list is missing, an update of it has been missed, or updates have piled up."""
+        return self._list_version < self._newest_list or self._piled_up
 
     def receive(self, topic: str, payload: bytes) -> None:
         """Take what came at one of the city's topics. Nothing at all is how a broker says that it forgets it."""
@@ -87,6 +90,10 @@ class CityFeed:
         if isinstance(update, str):
             return f"an update of the risk list was refused: {update}"
         waited = self.wants_snapshot
+        if self._piled_up and update.base == 0:
+            self._piled_up = False
+            if update.version <= self._list_version:
+                return ""  # the city has made no newer one yet; asking again would give the same
         self._newest_list = max(self._newest_list, update.version)
         if update.version == self._list_version or (waited and update.base > self._list_version):
             return ""  # held already, or another one that the awaited snapshot is for
@@ -94,6 +101,7 @@ class CityFeed:
         if isinstance(after, str):
             return f"an update of the risk list was refused: {after}"
         self.risk_list = after
+        self._piled_up = bool(update.base) and self._risks.deltas % MOST_DELTAS == 0
         return ""
 
     def _settle(self, stage: str, trouble: str) -> None:

@@ -18,37 +18,36 @@ from typing import TextIO
 import cv2
 
 from kiosk import __version__, wire
+from kiosk.broker import Broker
 from kiosk.camera import FrameSource
-from kiosk.city_data import kept
+from kiosk.city_data import city_data, files_of
+from kiosk.city_feed import CityFeed
 from kiosk.clock import MS, Clock, Now, S
 from kiosk.config import Loaded
-from kiosk.decoder import Look, Reader, Searcher, Wanted
-from kiosk.errors import CameraFault
-from kiosk.exposure import ExposureControl
-from kiosk.frame_watch import FrameWatch
 from kiosk.gate import CityData, Gate, GateSettings
 from kiosk.gpio_alerts import Lines, Player, limits_for
-from kiosk.inbox import Inbox, Newest
+from kiosk.inbox import Inbox
 from kiosk.interlock import Interlock
 from kiosk.messages import (
+    Ask,
     CheckIn,
     Direction,
     Drive,
     Effect,
     Elapsed,
-    Exposure,
-    Frame,
     Input,
     Record,
-    Seen,
     Show,
     StageHealth,
 )
 from kiosk.outbox import Outbox
 from kiosk.risk import Freshness
+from kiosk.risk_list import RiskList
 from kiosk.screen import ScreenServer
 from kiosk.supervisor import LATE_AFTER_NS, UPLINK_LATE_AFTER_NS, ServiceNotifier, Supervisor
-from kiosk.uplink import Broker, Uplink
+from kiosk.trust import Bundle
+from kiosk.uplink import Uplink
+from kiosk.viewing import Viewing
 
 log = logging.getLogger("kiosk")
 
@@ -58,28 +57,8 @@ TICK_NS = 500 * MS
 """Longest the core sleeps: it checks the camera's age and the other stages at least twice a second."""
 FEED_EVERY_NS = 1 * S
 """systemd wants to hear of us within WatchdogSec=30."""
-REOPEN_CAMERA_S = 2.0
 SETTLE_NS = 10 * S
 """After a recording has ended: how long the city may take to acknowledge before the process leaves."""
-
-
-class Aim:
-    """Keeps the camera exposed for what was last glimpsed, one control for each time the camera is opened."""
-
-    def __init__(self, longest_us: int) -> None:
-        self._longest_us = longest_us
-        self._source: FrameSource | None = None
-        self._control = ExposureControl(longest_us)
-        self._asked: Exposure | None = None
-
-    def correct(self, source: FrameSource | None, frame: Frame, look: Look) -> None:
-        """Ask the camera for another exposure where the frame calls for it."""
-        if source is not self._source:
-            self._source, self._control, self._asked = source, ExposureControl(self._longest_us), None
-        wanted = self._control.step(frame, look.glimpse, read=bool(look.sightings))
-        if source and wanted != self._asked:
-            source.expose(wanted)
-            self._asked = wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,16 +88,17 @@ class Daemon:
         self._parts = parts
         self._clock = parts.clock
         self._inbox = Inbox()
-        self._newest = Newest[Frame]()
-        self._wanted = Newest[Wanted]()
-        self._source: FrameSource | None = None
         self._stopping = threading.Event()
-        self._frames_began = threading.Event()
-        self._camera_ended = threading.Event()
         self._ended_ns = 0
         self._fed_ns = 0
         self._crash: BaseException | None = None
-        self._watch = FrameWatch()
+        self._viewing = Viewing(
+            parts.open_camera,
+            longest_exposure_us=settings.camera.longest_exposure_us,
+            stopping=self._stopping,
+            on_seen=self._inbox.put,
+            on_camera=partial(self._report, "camera"),
+        )
         self._health: dict[str, str] = {}
         limits = dict.fromkeys(("camera", "decoder", "search", "outbox"), LATE_AFTER_NS)
         self._supervisor = Supervisor(self._clock, {**limits, "uplink": UPLINK_LATE_AFTER_NS})
@@ -131,19 +111,27 @@ class Daemon:
             on_health=partial(self._report, "outbox"),
             on_change=lambda: self._uplink.nudge(),  # noqa: PLW0108 - the uplink is made next
         )
+        trust, risks = files_of(parts.loaded)
+        self._feed = CityFeed(
+            trust,
+            risks,
+            parts.loaded.city,
+            on_change=lambda bundle, risk_list: self._inbox.put(self._city_data(bundle, risk_list)),
+            on_trouble=self._report,
+        )
         self._uplink = Uplink(
             _broker(parts.loaded),
             origin,
             self._outbox,
             self._clock,
+            feed=self._feed,
             on_status=self._inbox.put,
+            on_answer=self._inbox.put,
             on_trouble=log.warning,
             version=__version__,
             random=SystemRandom(),
         )
-        city, troubles = kept(parts.loaded)
-        self._gate = gate_for(parts.loaded, city)
-        self._report("trust", "; ".join(troubles))
+        self._gate = gate_for(parts.loaded, self._city_data(self._feed.bundle, self._feed.risk_list))
         fitted = settings.lines.gpios()
         interlock = Interlock(limits_for(fitted, settings.lines.relay_pulse_ms))
         self._player = Player(parts.lines, frozenset(fitted), interlock)
@@ -175,9 +163,9 @@ class Daemon:
     def _threads(self) -> list[threading.Thread]:
         stamp = self._supervisor.stamp_for
         work: dict[str, Callable[[], None]] = {
-            "capture": partial(self._capture, stamp("camera")),
-            "decode": partial(self._decode, stamp("decoder")),
-            "search": partial(self._search, stamp("search")),
+            "capture": partial(self._viewing.capture, stamp("camera")),
+            "decode": partial(self._viewing.decode, stamp("decoder")),
+            "search": partial(self._viewing.search, stamp("search")),
             "uplink": partial(self._uplink.run, stamp("uplink")),
             "screen": self.screen.serve,
             "outbox": partial(self._outbox.write, stamp("outbox")),
@@ -223,11 +211,11 @@ class Daemon:
         deadlines = (self._gate.deadline_ns, self._player.deadline_ns)
         return min([TICK_NS, *(at - now_ns for at in deadlines if at is not None)])
 
-    def _step(self, given: Input, now: Now) -> None:
+    def _step(self, given: Input | CityData, now: Now) -> None:
         effects = self._gate.step(given, now)
         for effect in effects:
             self._perform(effect)
-        if self._parts.journal:
+        if self._parts.journal and not isinstance(given, CityData):
             entry = wire.Entry(now=now, given=given, effects=tuple(effects))
             self._parts.journal.write(wire.encode_entry(entry) + "\n")
 
@@ -246,19 +234,20 @@ class Daemon:
                 self._report("interlock", "; ".join(objections))
             case Show(view=view):
                 self.screen.show(view)
+            case Ask(subject=subject):
+                self._uplink.ask(subject)
 
     def _look_after(self, now: Now) -> None:
         """Notice what no thread reports by itself, and feed the watchdog while every stage makes progress."""
         self._report("lines", "; ".join(self._player.faults.values()))
-        watching = self._frames_began.is_set() and not self._camera_ended.is_set()
-        if watching and not self._health.get("camera") and (gone := self._watch.vanished(now.monotonic_ns)):
+        if not self._health.get("camera") and (gone := self._viewing.vanished(now.monotonic_ns)):
             self._report("camera", gone)
         late = ", ".join(self._supervisor.late())
         self._report("supervisor", late and f"no progress in {late}; the watchdog is about to restart the kiosk")
         if not late and now.monotonic_ns - self._fed_ns >= FEED_EVERY_NS:
             self._fed_ns = now.monotonic_ns
             self._parts.notifier.say("WATCHDOG=1")
-        if self._camera_ended.is_set() and self._settled(now.monotonic_ns):
+        if self._viewing.ended.is_set() and self._settled(now.monotonic_ns):
             self._stopping.set()
 
     def _settled(self, now_ns: int) -> bool:
@@ -274,68 +263,14 @@ class Daemon:
             log.warning("%s: %s", stage, fault or "works again")
             self._inbox.put(StageHealth(stage=stage, fault=fault))
 
+    def _city_data(self, bundle: Bundle | None, risk_list: RiskList | None) -> CityData:
+        data, trouble = city_data(self._parts.loaded, bundle, risk_list)
+        self._report("city-data", trouble)
+        return data
+
     def _rest_lines(self) -> None:
         self._player.rest(self._clock.now().monotonic_ns)
         self._parts.lines.close()
-
-    # The capture, decode and search threads.
-
-    def _capture(self, stamp: Callable[[], None]) -> None:
-        """Keep the camera open and the newest frame in the slot."""
-        while not self._stopping.is_set():
-            stamp()
-            try:
-                self._play(self._parts.open_camera(), stamp)
-            except CameraFault as fault:
-                self._newest.take(0)  # what it last showed says nothing about now
-                self._report("camera", str(fault))
-                self._stopping.wait(REOPEN_CAMERA_S)
-            else:
-                self._camera_ended.set()
-                while not self._stopping.wait(1.0):
-                    stamp()
-
-    def _play(self, source: FrameSource, stamp: Callable[[], None]) -> None:
-        self._source = source
-        try:
-            for frame in source.frames():
-                stamp()
-                self._newest.put(frame)
-                if self._stopping.is_set():
-                    return
-        finally:
-            self._source = None
-            source.close()
-
-    def _decode(self, stamp: Callable[[], None]) -> None:
-        """Judge the picture, read its codes, and hand them to the core; what is left goes to the search."""
-        reader, aim = Reader(), Aim(self._parts.loaded.settings.camera.longest_exposure_us)
-        while not self._stopping.is_set():
-            stamp()
-            frame = self._newest.take(TICK_NS / S)
-            if frame is None:
-                continue
-            self._frames_began.set()
-            self._report("camera", self._watch.judge(frame))
-            look = reader.look(frame)
-            self._tell_seen(look)
-            if look.wanted:
-                self._wanted.put(look.wanted)
-            aim.correct(self._source, frame, look)
-
-    def _search(self, stamp: Callable[[], None]) -> None:
-        """Look longer at what the quick look could not read."""
-        searcher = Searcher()
-        while not self._stopping.is_set():
-            stamp()
-            if wanted := self._wanted.take(TICK_NS / S):
-                self._tell_seen(searcher.search(wanted))
-
-    def _tell_seen(self, look: Look) -> None:
-        if look.sightings:
-            self._inbox.put(Seen(sightings=look.sightings))
-        elif look.glimpse:
-            self._inbox.put(look.glimpse)
 
 
 def gate_for(loaded: Loaded, city: CityData) -> Gate:

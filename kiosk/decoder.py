@@ -36,7 +36,6 @@ from kiosk.engines import (
     read_zxing,
     repaired,
     sharpened,
-    spread,
 )
 from kiosk.fusion import Afterimage, Fusion, look_at, mended, places_in
 from kiosk.layouts import read_found
@@ -207,22 +206,21 @@ class Searcher:
             ("finders", read_found),
             ("zxing-cpp sharpened", repaired(sharpened)),
             ("zxing-cpp lifted", repaired(lifted)),
-            ("pyzbar", self._pyzbar),
-            ("zxing-cpp spread", repaired(spread)),
             ("zxing-cpp deblurred", repaired(deblurred)),
+            ("pyzbar", self._pyzbar),
         ]
 
     def _wide_rungs(self) -> list[tuple[str, Finding]]:
         """For a whole frame in which no code was found. The afterimage tells places only: it may mix two codes."""
         after = self._afterimage
         return [
-            ("finders", _only(read_found)),
-            ("zxing-cpp lifted", partial(looked_at, lifted)),
             ("afterimage", lambda _luma: ([], places_in(after.soft()))),
+            ("zxing-cpp lifted", partial(looked_at, lifted)),
             ("zxing-cpp deblurred", partial(looked_at, deblurred)),
-            ("pyzbar", _only(self._pyzbar)),
-            ("zxing-cpp spread", partial(looked_at, spread)),
+            ("afterimage evened", lambda _luma: ([], places_in(after.evened()))),
             ("afterimage deblurred", lambda _luma: ([], places_in(after.deblurred(), enlarged=2))),
+            ("finders", _only(read_found)),
+            ("pyzbar", _only(self._pyzbar)),
         ]
 
     def rungs(self) -> list[Rung]:

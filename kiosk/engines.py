@@ -133,12 +133,6 @@ def deblurred(luma: Luma) -> Luma:
     return _sharper(luma, 4, 6)
 
 
-def spread(luma: Luma) -> Luma:
-    """Grey levels spread over the whole range, once single noisy pixels are gone: for darkness and for haze."""
-    calm = cv2.medianBlur(luma, 3)
-    return np.asarray(cv2.normalize(calm, np.empty_like(calm), 0, 255, cv2.NORM_MINMAX), np.uint8)
-
-
 _LIFT = (255 * (np.arange(256) / 255) ** 0.45).astype(np.uint8)
 
 

@@ -9,6 +9,7 @@ from collections import deque
 from typing import Generic, TypeVar
 
 from kiosk.clock import S
+from kiosk.gate import CityData
 from kiosk.messages import Glimpse, Input, Seen
 
 MOST_SEEN = 8
@@ -24,10 +25,10 @@ class Inbox:
         self._ready = threading.Condition()
         self._seen: deque[Seen] = deque(maxlen=MOST_SEEN)
         self._glimpse: Glimpse | None = None
-        self._rest: deque[Input] = deque()
+        self._rest: deque[Input | CityData] = deque()
         self._woken = False
 
-    def put(self, given: Input) -> None:
+    def put(self, given: Input | CityData) -> None:
         """Add one input; codes beyond `MOST_SEEN` frames push out the oldest, a glimpse the one before."""
         with self._ready:
             if isinstance(given, Seen):
@@ -45,7 +46,7 @@ class Inbox:
             self._woken = True
             self._ready.notify()
 
-    def get(self, timeout_ns: int) -> Input | None:
+    def get(self, timeout_ns: int) -> Input | CityData | None:
         """Take the next input, or None after the time or a wake-up."""
         with self._ready:
             self._ready.wait_for(self._is_waited_for, timeout=max(0, timeout_ns) / S)

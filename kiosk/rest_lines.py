@@ -53,10 +53,11 @@ class Unusable(Exception):
 
 def main(arguments: "Sequence[str]", *, ioctl: "Ioctl" = fcntl.ioctl, devices: str = "/dev") -> int:
     """Put the lines to rest that the first file of `arguments` that exists names; the answer is the exit code."""
+    path = next((path for path in arguments if os.path.exists(path)), None)  # noqa: PTH110 - pathlib is slow to load
+    if path is None:
+        sys.stderr.write(f"rest-lines: none of {', '.join(arguments)} exists\n")
+        return CONFIG
     try:
-        path = next((path for path in arguments if os.path.exists(path)), None)  # noqa: PTH110 - pathlib is slow to load
-        if path is None:
-            raise ValueError(f"none of {', '.join(arguments)} exists")
         levels = rest_levels(path) if path.endswith(".toml") else noted(path)
         failed = rest(levels, ioctl, devices) if levels else []
     except (Unusable, OSError, ValueError) as error:
@@ -99,7 +100,7 @@ def rest_levels(path: str) -> dict[int, bool]:
     if not isinstance(lines, dict) or lines.get("pin_factory") == "mock":
         return {}
     gpios = {name: lines.get(name, default) for name, default in OUTPUTS.items()}
-    return {gpio: name in lines.get("active_low", []) for name, gpio in gpios.items() if _on_header(gpio)}
+    return {gpio: repr(name) in repr(lines.get("active_low")) for name, gpio in gpios.items() if _on_header(gpio)}
 
 
 def _on_header(gpio: object) -> bool:

@@ -29,7 +29,7 @@ from kiosk.broker import Broker, tls_context
 from kiosk.clock import Clock, S
 from kiosk.errors import OutboxFault
 from kiosk.messages import Answer, LinkStatus
-from kiosk.outbox import Row
+from kiosk.outbox_file import Row
 from kiosk.questions import ANSWER_WITHIN_S, Questions
 
 WINDOW = 16

@@ -9,7 +9,7 @@ import segno
 from numpy.typing import NDArray
 
 from kiosk.camera import IMAGE_SUFFIXES, fitted, luma_of_file
-from kiosk.engines import Engine, ReadPyzbar, deblurred, lifted, read_zxing, repaired, sharpened, spread
+from kiosk.engines import Engine, ReadPyzbar, deblurred, lifted, read_zxing, repaired, sharpened
 
 Luma = NDArray[np.uint8]
 SAMPLES = Path(__file__).parents[2] / "shared" / "corpora" / "qr-samples"
@@ -17,7 +17,6 @@ ENGINES: dict[str, Callable[[], Engine]] = {
     "zxing-cpp": lambda: read_zxing,
     "sharpened": lambda: repaired(sharpened),
     "lifted": lambda: repaired(lifted),
-    "spread": lambda: repaired(spread),
     "deblurred": lambda: repaired(deblurred),
     "pyzbar": ReadPyzbar,
 }

@@ -9,7 +9,7 @@ import segno
 from numpy.typing import NDArray
 
 from kiosk.decoder import MOST_SIGHTINGS, Decoder, Searcher, Wanted
-from kiosk.engines import Engine, is_picture, locate_zxing, spread
+from kiosk.engines import Engine, is_picture, locate_zxing
 from kiosk.messages import Frame
 from tests.codes import ENGINES, Luma, code, drawn, placed
 
@@ -139,8 +139,3 @@ def test_a_spoilt_micro_code_is_no_place() -> None:
     reads, places = locate_zxing(tiled(scaled(FINDER, 2), (720, 1280)))
     assert reads == []
     assert all(place.version is None or 1 <= place.version <= 40 for place in places)
-
-
-def test_spread_takes_pictures_by_columns() -> None:
-    """The repair gives the same picture whichever way it lies in memory."""
-    assert np.array_equal(spread(np.asfortranarray(SHOWN)), spread(SHOWN))

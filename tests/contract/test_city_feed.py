@@ -103,6 +103,21 @@ def test_what_is_held_already_changes_and_tells_nothing(door: Door) -> None:
     assert (door.changes, door.told, door.feed.wants_snapshot) == (changes, [], False)
 
 
+def test_piled_up_deltas_are_exchanged_for_the_whole_list(door: Door, tmp_path: Path) -> None:
+    """After a hundred, the whole list is fetched once, so that a start stays quick; an old one is passed over."""
+    door.lists(snapshot(1, {A: Flag.F0}))
+    for version in range(2, 1 + MOST_DELTAS):
+        door.lists(delta(version))
+    assert not door.feed.wants_snapshot
+    door.lists(delta(1 + MOST_DELTAS))
+    assert door.feed.wants_snapshot
+    assert Door(tmp_path).feed.wants_snapshot
+    door.lists(snapshot(1, {}))
+    assert (door.feed.wants_snapshot, door.held, door.told) == (False, (0, 1 + MOST_DELTAS), [])
+    door.lists(snapshot(2 + MOST_DELTAS, {A: Flag.F0}))
+    assert [path.name for path in tmp_path.iterdir()] == ["risk-list.snapshot"]
+
+
 REFUSED_BUNDLES = {
     "forged": (bundle(9, OTHER_KEY), "not by the city: header: no trusted key bears this kid"),
     "cut": (bundle(9)[:-1], "not by the city: message: not a COSE_Sign1 array"),

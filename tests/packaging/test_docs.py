@@ -19,16 +19,19 @@ import yaml
 from kiosk import wire
 from kiosk.daemon import RECORD_WITHIN_S
 from kiosk.gpio_alerts import RELAY_MARGIN_NS
+from kiosk.look_ups import KEPT_NONE_NS, KEPT_NS, WAIT_NS
 from kiosk.messages import Reason, Scheme
 from kiosk.outbox import MOST_UNSTORED
+from kiosk.questions import ANSWER_WITHIN_S, MOST_WAITING
+from kiosk.risk_list import MOST_ENTRIES
 from kiosk.sightings import MOST_TRACKED
-from kiosk.uplink import ACKNOWLEDGE_WITHIN_S, BACK_OFF_LONGEST_S, KEEP_ALIVE_S, WINDOW
+from kiosk.uplink import ACKNOWLEDGE_WITHIN_S, BACK_OFF_LONGEST_S, BIGGEST_MESSAGE, KEEP_ALIVE_S, WINDOW
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"])
 CODE_NAME = re.compile(r"`([a-z_]+/[\w/]+\.py):\s+([\w.]+)`")
-PATH = re.compile(r"`(?!kiosk/v1)((?:kiosk|city|demo|docs|config|scripts|systemd|tests)/[\w./-]*)[`:]")
+PATH = re.compile(r"`(?!(?:kiosk|city)/v1)((?:kiosk|city|demo|docs|config|scripts|systemd|tests)/[\w./-]*)[`:]")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
 EXAMPLE = re.compile(r"<!-- example: ([a-z-]+) -->\n```json\n(.*?)```", re.DOTALL)
 SCHEMAS = sorted((DOCS / "schemas").glob("*.json"))
@@ -174,7 +177,9 @@ def test_the_table_of_topics_is_the_code_s() -> None:
     told = [row[0].strip("`") for row in rows_of("mqtt.md", "topic")]
     device = "<device>"
     events = [wire.event_topic(device, kind) for kind in wire.KINDS]
-    assert told == [*events, wire.state_topic(device), wire.acknowledgement_topic(device)]
+    own = [wire.state_topic, wire.acknowledgement_topic, wire.look_up_topic, wire.answer_topic]
+    everybodys = [wire.TRUST_TOPIC, wire.SNAPSHOT_TOPIC, wire.DELTA_TOPIC]
+    assert told == [*events, *(topic(device) for topic in own), *everybodys]
 
 
 def test_the_table_of_topics_agrees_with_the_asyncapi_document() -> None:
@@ -227,7 +232,7 @@ def test_every_example_fits_its_schema(schema: Path) -> None:
 def test_the_examples_of_the_page_are_read_by_the_firmware() -> None:
     """Every example in docs/mqtt.md is a message that `kiosk.wire` reads, at its own topic."""
     examples = dict(EXAMPLE.findall((DOCS / "mqtt.md").read_text(encoding="utf-8")))
-    assert set(examples) == {*wire.KINDS, "birth", "will", "acknowledgement"}
+    assert set(examples) == {*wire.KINDS, "birth", "will", "acknowledgement", "look-up"}
     for kind in wire.KINDS:
         read = wire.decode_event(wire.event_topic("door-01", kind), examples[kind].encode())
         assert isinstance(read, wire.Received)
@@ -235,6 +240,8 @@ def test_the_examples_of_the_page_are_read_by_the_firmware() -> None:
     states = [wire.decode_state(examples[name].encode()) for name in ("birth", "will")]
     assert [state.online for state in states if isinstance(state, wire.State)] == [True, False]
     assert isinstance(wire.decode_acknowledgement(examples["acknowledgement"].encode()), wire.Acknowledgement)
+    asked = wire.decode_look_up(wire.look_up_topic("door-01"), examples["look-up"].encode())
+    assert isinstance(asked, wire.Asked)
 
 
 def test_what_an_older_city_cannot_read_is_as_told() -> None:
@@ -279,9 +286,16 @@ def test_the_generated_files_are_up_to_date(tmp_path: Path) -> None:
         ("mqtt.md", f"for {ACKNOWLEDGE_WITHIN_S} s"),
         ("mqtt.md", f"at least every {KEEP_ALIVE_S} s"),
         ("mqtt.md", f"up to {BACK_OFF_LONGEST_S:.0f} s"),
+        ("mqtt.md", f"later than {ANSWER_WITHIN_S} s"),
+        ("mqtt.md", f"At most {MOST_WAITING} look-ups"),
+        ("mqtt.md", f"up to {BIGGEST_MESSAGE >> 20} MiB"),
+        ("risk-list.md", f"at most {MOST_ENTRIES // 1_000_000} million"),
         ("decisions/0003-outbox-and-uplink.md", f"{WINDOW} events in flight"),
         ("decisions/0003-outbox-and-uplink.md", f"unacknowledged for {ACKNOWLEDGE_WITHIN_S} s"),
         ("decisions/0007-two-at-once.md", f"At most {MOST_TRACKED} codes"),
+        ("decisions/0012-city-data.md", f"at most {WAIT_NS // 1_000_000} ms"),
+        ("decisions/0012-city-data.md", f"for {KEPT_NS // 60_000_000_000} minutes"),
+        ("decisions/0012-city-data.md", f"for {KEPT_NONE_NS // 1_000_000_000} s"),
     ],
 )
 def test_a_figure_is_the_code_s(page: str, figure: str) -> None:

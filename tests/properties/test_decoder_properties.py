@@ -25,7 +25,6 @@ from kiosk.engines import (
     quad_of,
     repaired,
     sharpened,
-    spread,
 )
 from kiosk.layouts import read_found
 from kiosk.messages import Frame, Quad
@@ -38,7 +37,7 @@ POINTS = st.tuples(st.integers(-(2**31), 2**31), st.integers(-(2**31), 2**31))
 NEAR = st.tuples(st.integers(-80, 120), st.integers(-80, 120))
 QUADS = st.tuples(POINTS, POINTS, POINTS, POINTS) | st.tuples(NEAR, NEAR, NEAR, NEAR)
 SHOWN = placed(code(b"hello", scale=2), size=(150, 200))
-ENGINES: list[Engine] = [ReadPyzbar(), read_found, *map(repaired, (sharpened, lifted, spread, deblurred))]
+ENGINES: list[Engine] = [ReadPyzbar(), read_found, *map(repaired, (sharpened, lifted, deblurred))]
 
 
 @EXAMPLES
