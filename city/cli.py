@@ -17,6 +17,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from city import declare, office, publish, signing
+from city.authority import identities, load_authority_key
 from city.ingest import Ingest, Stored
 from city.lookup import LookUps
 from city.provision import BUNDLE, DECLARATION_KEY, SUBJECT_KEY
@@ -58,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     sent.add_argument("what", choices=["trust", "risk-list"])
     sent.add_argument("file", type=Path, nargs="+", help="of a risk list, the snapshot before its delta")
     _broker_argument(_keys_argument(sent)).set_defaults(do=_publish)
+    opening = verbs.add_parser("open-identity", help="the health authority: open seals, one a line on standard input")
+    opening.add_argument("--key", type=Path, required=True, action="append", help="authority.key; old ones as well")
+    opening.set_defaults(do=_open_identity)
     _declare_arguments(verbs.add_parser("declare", help="issue a signed test declaration as a PNG"))
     return parser
 
@@ -160,6 +164,13 @@ def _print_stored(stored: Stored) -> None:
         "body": arrival.body,
     }
     print(json.dumps(line), flush=True)
+
+
+def _open_identity(parsed: argparse.Namespace) -> int:
+    held = [load_authority_key(path.read_bytes()) for path in parsed.key]
+    for told in identities(sys.stdin, held):
+        print(json.dumps(told, ensure_ascii=False))
+    return DONE
 
 
 def _keys(parsed: argparse.Namespace) -> int:

@@ -21,8 +21,8 @@ AFTER_HEALTHY = "same again"
 NEVER_FIRST = "must isolate, shows personal QR"
 """The risk list that has them comes over the broker, once the kiosk is connected."""
 MIXED = "mixed"
-MILD = ("plain", "dark_mode", "cracked", "moire", "laminated", "creased")
-"""What `MIXED` draws from."""
+MILD = ("plain", "dark_mode", "cracked", "moire", "rolling_shutter")
+"""What `MIXED` draws from: conditions in which a code is read without a pause long enough to count as shown again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

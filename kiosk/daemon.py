@@ -41,7 +41,6 @@ from kiosk.messages import (
     StageHealth,
 )
 from kiosk.outbox import Outbox
-from kiosk.risk import Freshness
 from kiosk.risk_list import RiskList
 from kiosk.screen import ScreenServer
 from kiosk.supervisor import LATE_AFTER_NS, UPLINK_LATE_AFTER_NS, ServiceNotifier, Supervisor
@@ -276,14 +275,13 @@ class Daemon:
 def gate_for(loaded: Loaded, city: CityData) -> Gate:
     """Make the gate a configuration describes; also what a journal is replayed against."""
     door, lines, data = loaded.settings.door, loaded.settings.lines, loaded.settings.city_data
-    fresh = Freshness(fresh_s=data.fresh_minutes * 60, limit_s=data.limit_hours * 3600)
     settings = GateSettings(
         direction=Direction(door.direction),
         relay_pulse_ms=lines.relay_pulse_ms,
         absence_ms=door.absence_ms,
         repeat_window_s=door.repeat_window_s,
         frame_size=(loaded.settings.camera.width, loaded.settings.camera.height),
-        freshness=fresh if data.risk_list == "required" else None,
+        freshness=data.freshness(),
         look_up=data.look_up,
     )
     return Gate(settings, city)

@@ -107,8 +107,11 @@ class Stir:
     _ROW_STEP = 4
     """A quarter of the rows averages the noise well enough, in a quarter of the time."""
     _LEARNED_PER_FRAME = 0.01
-    _LEAST_GREY = 2.0
-    _LEAST_SHARE = 0.04
+    _NEAR = 3, 3
+    """Cells that are averaged once more: what comes is larger than one, noise is not."""
+    _LEAST_GREY = 0.7
+    """In a deep dusk a code is a grey level off; a sensor's noise of 3 grey levels is 0.1 in this average."""
+    _LEAST_SHARE = 0.05
     """Of the brightness there: lamps flicker by a few percent."""
     _LEAST_CELLS = 12
     """A code of 60 pixels a side in 1280x720."""
@@ -121,7 +124,7 @@ class Stir:
         now = cv2.resize(luma[:: self._ROW_STEP], self._SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
         if self._usual is None:
             self._usual = now
-        differs = np.abs(now - self._usual) > self._LEAST_GREY + self._LEAST_SHARE * self._usual
+        differs = np.abs(cv2.blur(now - self._usual, self._NEAR)) > self._LEAST_GREY + self._LEAST_SHARE * self._usual
         self._usual += self._LEARNED_PER_FRAME * (now - self._usual)
         return int(np.count_nonzero(differs)) >= self._LEAST_CELLS
 

@@ -25,7 +25,7 @@ from kiosk.decoder import Decoder
 from kiosk.gate import CityData
 from kiosk.look_ups import names_only
 from kiosk.messages import Certificate, Credential, Declaration, Direction, Reason, Refusal, Scheme, Screen, Wording
-from kiosk.risk import Circumstances, Freshness, LookUp
+from kiosk.risk import Circumstances, LookUp
 from kiosk.trust import Bundle
 
 Explained = dict[str, dict[str, str]]
@@ -287,7 +287,6 @@ def _verdict(read: Credential | Refusal, direction: Direction, at: Desk) -> dict
 def _around(read: Credential | Refusal, at: Desk, direction: Direction, look_up: LookUp) -> Circumstances:
     """As a gate's that has just started and can store events."""
     data, listed = at.loaded.settings.city_data, at.city.risk_list
-    fresh = Freshness(fresh_s=data.fresh_minutes * MINUTE, limit_s=data.limit_hours * HOUR)
     return Circumstances(
         direction=direction,
         granted_lately=False,
@@ -297,7 +296,7 @@ def _around(read: Credential | Refusal, at: Desk, direction: Direction, look_up:
         city_age_s=max(0, int((at.now.utc - listed.made_at).total_seconds()))
         if listed and at.now.utc_trusted
         else None,
-        freshness=fresh if data.risk_list == "required" else None,
+        freshness=data.freshness(),
         trusting=at.city.trusting,
         look_up=look_up,
     )

@@ -101,7 +101,7 @@ class Outbox:
         OutboxFault: the file cannot be opened as an outbox, and not for damage.
     """
 
-    def __init__(  # noqa: PLR0913 - the last two only where the defaults will not do
+    def __init__(
         self,
         path: Path,
         origin: wire.Origin,

@@ -125,7 +125,7 @@ class OutboxFile:
         asked = "SELECT sequence FROM events WHERE sequence = ? AND NOT acknowledged"
         return {number for number in sequences if self.writer.execute(asked, (number,)).fetchone()}
 
-    def commit(  # noqa: PLR0913 - all of one transaction
+    def commit(
         self,
         rows: list[Row],
         let_go: frozenset[int],

@@ -188,7 +188,7 @@ def _reasons_of_certificate(certificate: Certificate, rules: Rules, utc: datetim
 
 def _suffices(certificate: Certificate, asked: CertificateRules, utc: datetime) -> bool:
     today, days = utc.astimezone(VIETNAM).date(), _days_since(certificate.on, utc)
-    if days < 0:
+    if days < 0 or (certificate.issued_at and certificate.issued_at > utc + CLOCK_TOLERANCE):
         return False
     match certificate.kind:
         case CertificateKind.VACCINATION:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from kiosk.messages import RELAYS, Direction, InputLine, Line
+from kiosk.risk import Freshness
 
 
 class Section(BaseModel):
@@ -221,6 +222,11 @@ class CityDataSettings(Section):
     fresh_minutes: Annotated[int, Field(ge=1, le=1440)] = 60
     limit_hours: Annotated[int, Field(ge=1, le=168)] = 24
     look_up: bool = True
+
+    def freshness(self) -> Freshness | None:
+        """The ages in seconds; None at a site that goes without the list."""
+        wanted = self.risk_list == "required"
+        return Freshness(fresh_s=self.fresh_minutes * 60, limit_s=self.limit_hours * 3600) if wanted else None
 
     @model_validator(mode="after")
     def _limit_is_later(self) -> Self:

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from kiosk.credentials.cose import verify
 from kiosk.credentials.issuer import Issuer, Use, by_kid
+from kiosk.credentials.keyring import DIGEST_BYTES
 from kiosk.messages import Refusal
 from kiosk.risk import EpidemicArea
 
@@ -25,7 +26,6 @@ KIND, VERSION, MADE, ISSUERS, REVOKED, AREAS, RULES, AUTHORITY, COMMAND = 1, 2, 
 """Keys of the bundle. RULES is the text of a rules.toml, AUTHORITY and COMMAND are PEM public keys."""
 USES = (Use.DECLARATION, Use.VACCINATION, Use.TEST, Use.RECOVERY)
 """By their place in an issuer's bits."""
-REVOKED_BYTES = 16
 MOST_BYTES = 4_000_000
 """The EU's whole list of 670 keys takes 100 KB; a million revocations would take 16 MB and belong on the risk list."""
 
@@ -91,12 +91,14 @@ def encoded(bundle: Bundle) -> bytes:
 
 
 def _bundle(fields: Mapping[int, object]) -> Bundle:
-    revoked, areas = _list(fields[REVOKED]), fields[AREAS]
+    revoked, areas = [_bytes(digest) for digest in _list(fields[REVOKED])], fields[AREAS]
+    if any(len(digest) != DIGEST_BYTES for digest in revoked):
+        raise ValueError("a revocation is no digest")
     return Bundle(
         version=_number(fields[VERSION]),
         made_at=datetime.fromtimestamp(_number(fields[MADE]), UTC),
         issuers=by_kid(_issuer(_list(each)) for each in _list(fields[ISSUERS])),
-        revoked=frozenset(_bytes(digest) for digest in revoked),
+        revoked=frozenset(revoked),
         areas=None if areas is None else tuple(_area(_list(each)) for each in _list(areas)),
         rules_toml=_text(fields[RULES]),
         authority_pem=_bytes(fields[AUTHORITY]),

@@ -95,6 +95,8 @@ def _other_statements(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.Pass()
         case ast.comprehension(ifs=[_, *_]):
             yield _with(node, ifs=[])
+        case ast.Call(args=[only], keywords=[]):
+            yield only
 
 
 def _with(node: ast.AST, **fields: object) -> ast.AST:

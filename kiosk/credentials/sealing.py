@@ -67,7 +67,7 @@ def seal_for(authority_pem: bytes) -> Seal:
     """Give the function that seals to the authority's PEM public key.
 
     Raises:
-        ValueError: it is no X25519 public key.
+        ValueError: it is no X25519 public key, or one to which nothing can be sealed.
     """
     try:
         key = load_pem_public_key(authority_pem)
@@ -76,6 +76,10 @@ def seal_for(authority_pem: bytes) -> Seal:
     if not isinstance(key, X25519PublicKey):
         wrong = "the health authority's key is not an X25519 key: make it with `city keys`"
         raise ValueError(wrong)  # noqa: TRY004 - the file is wrong, not the call
+    try:
+        SUITE.encrypt(END, key, INFO)
+    except ValueError as err:  # a point of low order: better now than at every visitor
+        raise ValueError("the health authority's key is not one that can be sealed to") from err
     return lambda identity: base64.b64encode(SUITE.encrypt(_filled(_encoded(identity)), key, INFO)).decode()
 
 

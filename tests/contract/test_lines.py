@@ -217,13 +217,15 @@ def test_a_pin_factory_that_cannot_work_here_is_a_fault_and_no_other_is_taken(
 class Door:
     """A player and its recording lines, and a time that moves only when told."""
 
-    def __init__(self, fitted: frozenset[Line] = frozenset(GPIOS)) -> None:
+    def __init__(
+        self, fitted: frozenset[Line] = frozenset(GPIOS), freed_by_fire: frozenset[Line] = frozenset()
+    ) -> None:
         self.ns = 7_000 * MS
         self.lines = RecordingLines(fitted)
         self.log: list[tuple[int, Line, bool]] = []
         self.objections: list[str] = []
         gpios = {line: GPIOS[line] for line in fitted}
-        self.player = Player(self.lines, fitted, Interlock(limits_for(gpios, PULSE_MS)))
+        self.player = Player(self.lines, fitted, Interlock(limits_for(gpios, PULSE_MS, freed_by_fire)))
         self._started_ns = self.ns
 
     def play(self, *changes: tuple[int, Line, bool], grant: Direction | None = None) -> None:
@@ -243,6 +245,22 @@ class Door:
         """Put all to rest now."""
         self.player.rest(self.ns)
         self._note([])
+
+    def fire(self) -> None:
+        """The fire input becomes active now."""
+        self.player.fire(self.ns)
+        self._note([])
+
+    def fire_over(self) -> None:
+        """The fire input is at rest again."""
+        self.player.fire_over(self.ns)
+        self._note([])
+
+    def reset(self) -> str:
+        """Somebody resets the fire now."""
+        objection = self.player.reset(self.ns)
+        self._note([])
+        return objection
 
     def of(self, line: Line) -> list[tuple[float, bool]]:
         """Milliseconds after the start, and level, of every change of one line."""
@@ -434,3 +452,67 @@ def test_rest_drops_every_plan_and_puts_all_to_rest() -> None:
         [],
     )
     assert (door.player.deadline_ns, door.objections) == (None, [])
+
+
+# Fire.
+
+
+FREED = frozenset({Line.EXIT_RELAY})
+
+
+def test_a_fire_puts_the_entry_relay_to_rest_and_holds_the_exit_relay_on_until_the_reset() -> None:
+    """Mid-pulse, past every limit and pulse end, and past the input's end; a reset before that is refused."""
+    door = Door(freed_by_fire=FREED)
+    door.play(*RELAY_PULSE, grant=Direction.ENTRY)
+    door.run_to(100)
+    door.fire()
+    door.run_to(5000)
+    assert door.reset() == "the fire input is still active"
+    door.fire_over()
+    door.run_to(9000)
+    assert door.reset() == ""
+    door.run_to(10_000)
+    assert door.of(Line.ENTRY_RELAY) == [(0, True), (100, False)]
+    assert door.of(Line.EXIT_RELAY) == [(100, True), (9000, False)]
+    assert (door.objections, door.player.deadline_ns) == ([], None)
+
+
+def test_in_a_fire_a_grant_moves_no_relay_and_its_lights_are_played() -> None:
+    """The end of a pulse that was granted does not end the fire's, and what was tried is named."""
+    door = Door(freed_by_fire=FREED)
+    door.fire()
+    door.play(*RELAY_PULSE, (0, Line.RED, True), (100, Line.RED, False), grant=Direction.ENTRY)
+    door.run_to(1000)
+    door.play((0, Line.EXIT_RELAY, True), (500, Line.EXIT_RELAY, False), grant=Direction.EXIT)
+    door.run_to(3000)
+    door.rest()
+    assert (door.of(Line.ENTRY_RELAY), door.of(Line.EXIT_RELAY)) == ([], [(0, True)])
+    assert door.of(Line.RED) == [(0, True), (100, False)]
+    assert door.objections == [
+        "entry_relay stays at rest until the fire is reset",
+        "exit_relay is held on until the fire is reset",
+    ]
+
+
+def test_a_driver_that_refuses_in_a_fire_is_told_again_until_it_frees_the_exit() -> None:
+    """Every 100 ms, whatever else is played."""
+    door = Door(freed_by_fire=FREED)
+    door.lines.failing.add(Line.EXIT_RELAY)
+    door.fire()
+    door.play((0, Line.RED, True), (100, Line.RED, False))
+    door.run_to(950)
+    assert (door.of(Line.EXIT_RELAY), list(door.player.faults)) == ([], [Line.EXIT_RELAY])
+    door.lines.failing.clear()
+    door.run_to(5000)
+    assert (door.of(Line.EXIT_RELAY), door.player.faults) == ([(1000, True)], {})
+
+
+def test_a_relay_whose_driver_refuses_to_rest_keeps_the_other_off() -> None:
+    """It may be on for all anybody knows."""
+    door = Door()
+    door.play(*RELAY_PULSE, grant=Direction.ENTRY)
+    door.lines.failing.add(Line.ENTRY_RELAY)
+    door.run_to(1000)
+    door.play((0, Line.EXIT_RELAY, True), (500, Line.EXIT_RELAY, False), grant=Direction.EXIT)
+    door.run_to(2000)
+    assert (door.of(Line.EXIT_RELAY), door.objections) == ([], ["entry_relay is on"])

@@ -4,7 +4,7 @@ from dataclasses import replace
 import cbor2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kiosk.credentials.sealing import BLOCK, INFO, MOST_CHARACTERS, SUITE, Identity, no_seal, opened, seal_for
@@ -68,7 +68,10 @@ def test_a_door_without_an_authority_passes_nothing_on() -> None:
     assert no_seal(WHO) == ""
 
 
-@pytest.mark.parametrize("wrong", [b"", b"no key", pem(ec.generate_private_key(ec.SECP256R1()))])
+LOW_ORDER = X25519PublicKey.from_public_bytes(bytes(32)).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+@pytest.mark.parametrize("wrong", [b"", b"no key", pem(ec.generate_private_key(ec.SECP256R1())), LOW_ORDER])
 def test_another_kind_of_key_is_refused(wrong: bytes) -> None:
     """The technician hears what the key must be."""
     with pytest.raises(ValueError, match="the health authority's key is not"):

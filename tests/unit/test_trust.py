@@ -72,7 +72,8 @@ def test_an_old_bundle_cannot_be_played_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [(2, "7"), (3, 10**30), (4, [[b"", b"no key", 1, None, None, ""]]), (6, [["79"]]), (7, 3), (8, 1)]
+    ("key", "value"),
+    [(2, "7"), (3, 10**30), (4, [[b"", b"no key", 1, None, None, ""]]), (6, [["79"]]), (5, [b"short"]), (7, 3), (8, 1)],
 )
 def test_what_this_version_does_not_know_is_refused_whole(key: int, value: object) -> None:
     """A bundle from the city's own mistaken program changes nothing."""
