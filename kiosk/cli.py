@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kiosk import __version__, wire
+from kiosk import __version__, outbox_view, wire
 from kiosk.camera import FrameSource, PiCamera, V4l2Camera, luma_of_file
 from kiosk.city_data import kept
 from kiosk.clock import TIMESYNC_MARK, Clock, SystemClock
@@ -82,6 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     explaining.add_argument("--config", type=Path, default=CONFIG_FILE, help="default: %(default)s")
     explaining.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     explaining.set_defaults(do=_explain)
+    outbox = verbs.add_parser("outbox", help="show or export what waits for the city; changes nothing")
+    outbox.add_argument("--config", type=Path, default=CONFIG_FILE, help="default: %(default)s")
+    outbox.add_argument("--file", type=Path, help="another file than [outbox] path: one that was set aside")
+    outbox.add_argument("what", choices=["show", "export"], nargs="?", default="show", help="default: %(default)s")
+    outbox.add_argument("to", type=Path, nargs="?", help="export: a new file for lines of JSON, identities sealed")
+    outbox.set_defaults(do=_outbox)
     version = verbs.add_parser("version", help="print the firmware's version")
     version.set_defaults(do=_version)
     return parser
@@ -96,6 +102,18 @@ def _check_config(parsed: argparse.Namespace) -> int:
     loaded = load(parsed.file)
     print(effective(loaded.settings))
     print(f"\n# rules {loaded.rules.version}: {len(loaded.rules.areas)} epidemic areas; nothing to mend")
+    return DONE
+
+
+def _outbox(parsed: argparse.Namespace) -> int:
+    path = parsed.file or Path(load(parsed.config).settings.outbox.path)
+    if (parsed.what == "export") != bool(parsed.to):
+        print("kiosk outbox: export needs a file to write, show takes none", file=sys.stderr)
+        return USAGE
+    if parsed.to:
+        print(f"{outbox_view.export(path, parsed.to)} events exported to {parsed.to}")
+    else:
+        print(outbox_view.told(path, outbox_view.standing(path)))
     return DONE
 
 

@@ -47,10 +47,10 @@ FUSED = "fusion"
 
 MOST_SIGHTINGS = 8
 """Of one frame: two people can hold up two codes; a wall of codes is an attack on the time of the judge."""
-IDLE_FRAMES_PER_THOROUGH_LOOK = 3
+IDLE_FRAMES_PER_THOROUGH_LOOK = 5
 """Where nothing stirs; the looks between cost half, and miss what is near the camera or light on dark."""
-IDLE_FRAMES_PER_WIDE_LOOK = 60
-"""Every two seconds at 30 fps: a whole-frame search costs about twenty times what zxing-cpp costs."""
+IDLE_FRAMES_PER_WIDE_LOOK = 90
+"""Every three seconds at 30 fps: a whole-frame search costs about twenty times what zxing-cpp costs."""
 SEARCH_NS = S
 """After a code was last read or found, frames without one are searched for so long: it is held badly, not gone."""
 MOST_FUSED = 2

@@ -245,6 +245,8 @@ class Gate:
         if self._verdict_view or self._stopped() or now_ns < self._busy_until_ns:
             self._hints.clear()
             hint = None
+        if self._look_ups.pending and not self._stopped():
+            hint = Hint.READING  # the city is being asked
         fault = " · ".join(f"{stage}: {text}" for stage, text in sorted(self._faults.items()))
         base = self._verdict_view[0] if self._verdict_view else self._idle_view(hint)
         view = replace(base, online=self._link.online, waiting=self._link.waiting, fault=fault)

@@ -141,7 +141,7 @@ class Outbox:
     @property
     def waiting(self) -> int:
         """How many accepted events the city has not acknowledged."""
-        return self._waiting
+        return int(self._waiting)
 
     def append(self, events: Iterable[Event]) -> Receipt:
         """Hand over events to be stored in one transaction; does not wait."""

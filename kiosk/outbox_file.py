@@ -52,7 +52,7 @@ class Bounds:
     @property
     def lot(self) -> int:
         """How many go at least when there are too many: one report for all of them."""
-        return max(2, self.most_events // 100)
+        return max(10, self.most_events // 100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

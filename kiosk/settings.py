@@ -239,6 +239,8 @@ class OutboxSettings(Section):
     """[outbox] the durable queue."""
 
     path: FileName = "/var/lib/kiosk/outbox.sqlite3"
+    most_events: Annotated[int, Field(ge=1000, le=1_000_000)] = 100_000
+    most_days: Annotated[int, Field(ge=1, le=365)] = 30
 
 
 class UplinkSettings(Section):

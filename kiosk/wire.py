@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, TypeAdapter, Valid
 from kiosk.clock import Now
 from kiosk.messages import (
     Alert,
+    Answer,
+    Ask,
     CheckIn,
     Drive,
     Effect,
@@ -300,7 +302,8 @@ def _compact(document: object) -> bytes:
 
 # The journal: a line an input with its time and the effects it had, so that a trace is a replay test.
 
-_JOURNALLED: tuple[type[Any], ...] = (Seen, Glimpse, StageHealth, LinkStatus, Elapsed, Record, Drive, Show)
+_INPUTS = (Seen, Glimpse, StageHealth, LinkStatus, Answer, Elapsed)
+_JOURNALLED: tuple[type[Any], ...] = (*_INPUTS, Record, Drive, Show, Ask)
 
 
 _T = TypeVar("_T")

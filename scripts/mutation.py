@@ -30,6 +30,7 @@ EQUIVALENT: dict[str, str] = {}
 CPU_LIMIT_S = 20
 """For one mutant; the tests of the interlock need less than two."""
 PYTEST = (
+    "--noconftest",
     "-x",
     "-q",
     "-s",
@@ -41,7 +42,7 @@ PYTEST = (
     "-p",
     "no:cacheprovider",
 )
-"""Without the project's settings and without plugins, hypothesis' among them: four times as quick."""
+"""Without the project's settings, fixtures and plugins: three times as quick, and pure modules need none."""
 
 _COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Lt: (ast.LtE, ast.GtE),

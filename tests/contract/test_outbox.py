@@ -17,14 +17,20 @@ from typing import Any
 import pytest
 
 from kiosk import wire
+from kiosk.clock import Clock, S, SystemClock
+from kiosk.drops import explained
 from kiosk.errors import OutboxFault
-from kiosk.messages import Event, Fault
+from kiosk.messages import Alert, CheckIn, Decision, Direction, Event, Fault, Reason, Scheme
 from kiosk.outbox import MOST_UNSTORED, Outbox
+from kiosk.outbox_file import DAY_S, Bounds
+from kiosk.testing.clock import ManualClock
 from tests.waiting import until
 
 ORIGIN = wire.Origin(device="door-01", place="place-0001", access_point="main")
 AT = datetime(2021, 11, 20, 8, 30, tzinfo=UTC)
 KILLS = 20
+BOUNDS = Bounds()
+CLOCK = SystemClock()
 EVERYTHING = 1_000_000
 
 
@@ -36,10 +42,20 @@ def event(number: int) -> Fault:
 class Opened:
     """An outbox whose writer runs, and all it said about its health."""
 
-    def __init__(self, path: Path, *, started: bool = True, origin: wire.Origin = ORIGIN) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        started: bool = True,
+        origin: wire.Origin = ORIGIN,
+        bounds: Bounds = BOUNDS,
+        clock: Clock = CLOCK,
+    ) -> None:
         self.path = path
         self.health: list[str] = []
-        self.box = Outbox(path, origin, on_health=self.health.append, on_change=lambda: None)
+        self.box = Outbox(
+            path, origin, on_health=self.health.append, on_change=lambda: None, bounds=bounds, clock=clock
+        )
         self._thread = threading.Thread(target=self.box.write, args=(lambda: None,))
         if started:
             self.start()
@@ -76,9 +92,16 @@ class Opened:
 
 
 @contextmanager
-def opened(path: Path, *, started: bool = True, origin: wire.Origin = ORIGIN) -> Iterator[Opened]:
+def opened(
+    path: Path,
+    *,
+    started: bool = True,
+    origin: wire.Origin = ORIGIN,
+    bounds: Bounds = BOUNDS,
+    clock: Clock = CLOCK,
+) -> Iterator[Opened]:
     """An outbox for a while."""
-    outbox = Opened(path, started=started, origin=origin)
+    outbox = Opened(path, started=started, origin=origin, bounds=bounds, clock=clock)
     try:
         yield outbox
     finally:
@@ -158,8 +181,8 @@ def test_acknowledging_twice_or_the_unknown_changes_nothing(path: Path) -> None:
 
 def test_every_commit_is_on_disk(path: Path) -> None:
     """Write-ahead log with an fsync for each commit; NORMAL would lose accepted events at a power cut."""
-    with opened(path) as outbox, closing(outbox.box._connect()) as writers_own:
-        for connection in (writers_own, outbox.box._reader):
+    with opened(path) as outbox:
+        for connection in (outbox.box._file.writer, outbox.box._file.reader):
             assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
             assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
@@ -214,13 +237,247 @@ def test_closing_stores_what_was_handed_over_before(path: Path) -> None:
         assert outbox.numbers() == [(number, number) for number in range(1, 101)]
 
 
-@pytest.mark.parametrize("content", [b"these are photos, not a database" * 64, b"SQLite format 3\0" + b"\xff" * 4080])
-def test_a_file_that_is_no_outbox_is_refused_and_left_as_it_is(path: Path, content: bytes) -> None:
-    """The sentence names it; its bytes are the same afterwards."""
+PHOTOS = b"these are photos, not a database" * 64
+TORN_HEADER = b"SQLite format 3\0" + b"\xff" * 4080
+
+
+def faults(outbox: Opened) -> list[tuple[int, str, bool, str]]:
+    """Sequence, stage, recovered and detail of every event that waits."""
+    return [(number, data["stage"], data["recovered"], data["detail"]) for number, data in outbox.waiting()]
+
+
+@pytest.mark.parametrize("content", [PHOTOS, TORN_HEADER])
+def test_a_file_that_is_no_outbox_is_set_aside_whole_and_told_in_the_first_event(path: Path, content: bytes) -> None:
+    """The door goes on with a new ledger; the bytes stand beside it under a name of their own."""
     path.write_bytes(content)
-    with pytest.raises(OutboxFault, match=r"outbox\.sqlite3: cannot be used as the outbox .*; check folder"):
-        Outbox(path, ORIGIN, on_health=print, on_change=print)
-    assert path.read_bytes() == content
+    with opened(path) as outbox:
+        until(lambda: outbox.box.waiting == 1)
+        ((number, stage, recovered, detail),) = faults(outbox)
+        assert (number, stage, recovered) == (1, "outbox", True)
+        assert detail.startswith("outbox.sqlite3 was damaged (")
+        assert detail.endswith("): set aside as outbox.sqlite3.damaged-1; a new ledger begins")
+        assert outbox.store(event(2)) == (2,)
+    assert path.with_name("outbox.sqlite3.damaged-1").read_bytes() == content
+
+
+def test_an_outbox_with_a_torn_page_is_set_aside_and_what_is_whole_can_still_be_read(path: Path) -> None:
+    """Its ledger ends; the new one has another name."""
+    with opened(path) as outbox:
+        ledger = outbox.box.ledger
+        for number in range(1, 101):
+            outbox.store(event(number))
+    tear(path)
+    with opened(path) as outbox:
+        until(lambda: outbox.box.waiting == 1)
+        assert outbox.box.ledger != ledger
+    with closing(sqlite3.connect(path.with_name("outbox.sqlite3.damaged-1"))) as old:
+        assert old.execute("SELECT name FROM ledger").fetchone() == (ledger,)
+
+
+def tear(path: Path) -> None:
+    """Overwrite the last page of a table's tree."""
+    with path.open("r+b") as file:
+        file.seek(-4096, os.SEEK_END)
+        file.write(b"\xff" * 4096)
+
+
+def test_a_file_of_a_later_schema_is_set_aside(path: Path) -> None:
+    """It stands there whole for the firmware that wrote it."""
+    with opened(path) as outbox:
+        outbox.store(event(1))
+        outbox.box._file.writer.execute("PRAGMA user_version = 2")
+    with opened(path) as outbox:
+        until(lambda: outbox.box.waiting == 1)
+        assert "(a later firmware has written it: schema 2, this one knows 1)" in faults(outbox)[0][3]
+
+
+def test_a_log_whose_file_is_gone_is_set_aside(path: Path) -> None:
+    """SQLite would remove it, and with it the only trace of what was accepted."""
+    path.with_name("outbox.sqlite3-wal").write_bytes(b"frames")
+    with opened(path) as outbox:
+        until(lambda: outbox.box.waiting == 1)
+    assert path.with_name("outbox.sqlite3.damaged-1-wal").read_bytes() == b"frames"
+
+
+def test_five_damaged_files_are_kept_and_the_removal_of_a_sixth_is_told(path: Path) -> None:
+    """No name is given twice."""
+    for number in range(1, 8):
+        path.write_bytes(b"%d" % number * 1000)
+        path.with_name("outbox.sqlite3-wal").unlink(missing_ok=True)
+        with opened(path) as outbox:
+            until(lambda: outbox.box.waiting == 1)
+            detail = faults(outbox)[0][3]
+    assert "set aside as outbox.sqlite3.damaged-7; damaged-2 was removed, 5 are kept; " in detail
+    kept = {file.name: file.read_bytes()[:1] for file in path.parent.glob("*.damaged-*")}
+    assert kept == {f"outbox.sqlite3.damaged-{number}": b"%d" % number for number in range(3, 8)}
+
+
+@pytest.mark.parametrize("finder", ["writer", "reader"])
+def test_damage_found_while_running_starts_a_new_ledger_and_costs_no_new_event(path: Path, finder: str) -> None:
+    """The old file is set aside; the reader is told once, so that it asks for the new ledger from its start."""
+    with opened(path) as outbox:
+        for number in range(1, 101):
+            outbox.store(event(number))
+        old = outbox.box.ledger
+        outbox.box._file.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        path.write_bytes(b"\xff" * path.stat().st_size)
+        if finder == "writer":
+            outbox.box._file.writer.execute("PRAGMA shrink_memory")  # else it goes on from its own copy of the pages
+            outbox.store(event(101))
+            until(lambda: outbox.box.waiting == 2)
+        else:
+            with pytest.raises(OutboxFault, match="cannot be read"):
+                outbox.box.after(0, 1)
+            until(lambda: outbox.box.ledger != old)
+            outbox.store(event(101))
+        with pytest.raises(OutboxFault, match="was damaged and set aside; a new ledger has begun"):
+            outbox.box.after(100, 1)
+        told = [detail for _, _, _, detail in faults(outbox)]
+        assert {detail.partition(" (")[0] for detail in told} == {"event 101", "outbox.sqlite3 was damaged"}
+        assert (outbox.box.ledger == old, len(told), outbox.health[-1:]) == (False, 2, [""] if outbox.health else [])
+    assert path.with_name("outbox.sqlite3.damaged-1").exists()
+
+
+# Bounds.
+
+
+def checkin(number: int) -> CheckIn:
+    """A check-in that tells its number by its age."""
+    return CheckIn(
+        at=AT,
+        utc_trusted=True,
+        direction=Direction.ENTRY,
+        decision=Decision.GRANTED,
+        reasons=(Reason.NO_RISK,),
+        scheme=Scheme.DECLARATION,
+        subject="0f" * 16,
+        data_age_s=number,
+    )
+
+
+ALERT = Alert(
+    at=AT, utc_trusted=True, direction=Direction.EXIT, reasons=(Reason.AT_RISK_AREA,), scheme=None, subject=None
+)
+
+
+def gone(outbox: Opened) -> set[int]:
+    """What the reports explain."""
+    return {number for _, data in outbox.waiting() for span in explained(data.get("detail", "")) for number in span}
+
+
+def test_beyond_its_bound_the_outbox_drops_the_oldest_but_no_alert_and_reports_which(path: Path) -> None:
+    """What waits and what is reported is everything; the reports are few, and are never dropped themselves."""
+    with opened(path, bounds=Bounds(most_events=200)) as outbox:
+        for number in range(1, 501):
+            outbox.store(ALERT if number % 50 == 0 else checkin(number))
+        waiting = outbox.waiting()
+        reports = [data for _, data in waiting if data.get("stage") == "outbox"]
+        sequences = {sequence for sequence, _ in waiting}
+        assert len([data for _, data in waiting if "reasons" in data and "decision" not in data]) == 10
+        assert (gone(outbox) & sequences, gone(outbox) | sequences) == (set(), set(range(1, outbox.box._file.last + 1)))
+        assert {report["recovered"] for report in reports} == {True}
+        assert 190 <= outbox.box.waiting == len(waiting) <= 200
+        dropped = len(gone(outbox))
+    with closing(sqlite3.connect(path)) as file:
+        assert file.execute("SELECT dropped FROM ledger").fetchone() == (dropped,)
+
+
+def test_nothing_but_alerts_and_reports_is_never_dropped(path: Path) -> None:
+    """The bound gives way to them."""
+    with opened(path, bounds=Bounds(most_events=10)) as outbox:
+        for _ in range(40):
+            outbox.store(ALERT)
+        assert (outbox.box.waiting, gone(outbox)) == (40, set())
+
+
+def test_what_is_older_than_its_bound_is_dropped_once_both_times_were_trusted(path: Path) -> None:
+    """An event stored before the clock was set has no known age, and stays; so does an alert."""
+    clock = ManualClock(utc=AT, utc_trusted=False)
+    with opened(path, clock=clock) as outbox:
+        outbox.store(checkin(1))
+        clock.utc_trusted = True
+        outbox.store(checkin(2), ALERT, checkin(4))
+        clock.advance(29 * DAY_S * S)
+        outbox.store(checkin(5))
+        clock.advance(2 * DAY_S * S)
+        outbox.store(checkin(6))
+        assert [sequence for sequence, _ in outbox.waiting()] == [1, 3, 5, 6, 7]
+        detail = outbox.waiting()[-1][1]["detail"]
+    assert detail == "dropped 2 events beyond outbox.most_days, no alert among them: sequences 2, 4"
+
+
+# Versions.
+
+FIRST_VERSION = (
+    "CREATE TABLE IF NOT EXISTS ledger (name TEXT NOT NULL, device TEXT NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS events (sequence INTEGER PRIMARY KEY, kind TEXT NOT NULL, payload BLOB NOT NULL,
+                                       acknowledged INTEGER NOT NULL DEFAULT 0)""",
+    "CREATE INDEX IF NOT EXISTS alerts ON events (sequence) WHERE kind = 'alert'",
+)
+"""As version 0.1.0 made the file."""
+
+
+def test_the_previous_version_works_on_the_file_and_this_one_again_on_what_it_left(path: Path) -> None:
+    """Its own statements: it opens, inserts, lets go and reads; then this version goes on counting."""
+    with opened(path) as outbox:
+        outbox.store(event(1), event(2), event(3))
+        ledger = outbox.box.ledger
+    with closing(sqlite3.connect(path)) as previous, previous:
+        for statement in FIRST_VERSION:
+            previous.execute(statement)
+        assert previous.execute("SELECT name, device FROM ledger").fetchone() == (ledger, "door-01")
+        payload = previous.execute("SELECT payload FROM events WHERE sequence = 3").fetchone()[0]
+        previous.execute("INSERT INTO events (sequence, kind, payload) VALUES (?, ?, ?)", (4, "fault", payload))
+        previous.execute("UPDATE events SET acknowledged = 1 WHERE sequence IN (1, 4)")
+        previous.execute("DELETE FROM events WHERE acknowledged AND sequence < (SELECT max(sequence) FROM events)")
+    with opened(path) as outbox:
+        assert (outbox.store(event(5)), outbox.box.ledger) == ((5,), ledger)
+        assert outbox.numbers() == [(2, 2), (3, 3), (5, 5)]
+
+
+def test_a_file_of_the_first_version_is_taken_over(path: Path) -> None:
+    """Ledger, events and count stay."""
+    with closing(sqlite3.connect(path)) as previous, previous:
+        for statement in FIRST_VERSION:
+            previous.execute(statement)
+        previous.execute("INSERT INTO ledger (name, device) VALUES ('0123456789abcdef', 'door-01')")
+        previous.execute("INSERT INTO events (sequence, kind, payload) VALUES (7, 'alert', x'7b7d')")
+    with opened(path) as outbox:
+        assert (outbox.box.ledger, outbox.store(event(8))) == ("0123456789abcdef", (8,))
+        assert [row.sequence for row in outbox.box.alerts_after(0, 9)] == [7]
+
+
+# Syncs.
+
+
+def test_acknowledged_rows_go_many_at_once_and_are_not_read_meanwhile(path: Path) -> None:
+    """Nineteen stay in the file, uncounted and unread; the twentieth takes all of them along."""
+    with opened(path) as outbox:
+        outbox.store(*(event(number) for number in range(1, 31)))
+        outbox.acknowledge(*range(1, 20))
+        assert (len(outbox.numbers()), in_file(path)) == (11, 30)
+        assert [row.sequence for row in outbox.box.after(0, 3)] == [20, 21, 22]
+        outbox.acknowledge(20)
+        until(lambda: in_file(path) == 10)
+        outbox.acknowledge(21)
+    assert in_file(path) == 9
+
+
+def in_file(path: Path) -> int:
+    """How many rows the file has."""
+    with closing(sqlite3.connect(path)) as file:
+        return int(file.execute("SELECT count(*) FROM events").fetchone()[0])
+
+
+def test_an_alert_is_not_given_up_while_the_disk_refuses(path: Path) -> None:
+    """What was handed over first, and would be the first to go."""
+    with opened(path, started=False) as outbox:
+        outbox.box.append([checkin(1), ALERT])
+        for number in range(1, MOST_UNSTORED + 4):
+            outbox.box.append([event(number)])
+        outbox.start()
+        until(lambda: outbox.box.waiting)
+        assert [row.sequence for row in outbox.box.alerts_after(0, 9)] == [2]
 
 
 def test_a_database_of_another_kind_is_refused(path: Path) -> None:
@@ -332,7 +589,7 @@ from test_outbox import Opened, event
 
 def write_until_killed():
     outbox = Opened(Path(sys.argv[1]))
-    number = outbox.box._last
+    number = outbox.box._file.last
     while True:
         outbox.store(event(number + 1), event(number + 2))
         number += 2

@@ -10,6 +10,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import jsonschema
@@ -19,8 +20,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from demo.cards import identity_card
 from demo.cast import Expected
+from demo.city import City
 from demo.people import Person, folded, person
-from demo.population import Visitor
+from demo.population import Visitor, kinds_of, visitors
 from demo.report import Visit
 from kiosk.credentials.sealing import seal_for
 from kiosk.messages import Decision, Reason, Scheme
@@ -140,6 +142,13 @@ def _pairs(heard: str) -> Iterator[tuple[str, str]]:
     for line in heard.splitlines():
         topic, _, content = line.partition(" ")
         yield topic, content
+
+
+def test_as_many_visitors_as_the_help_says_are_one_of_each_kind() -> None:
+    """46 kinds, each once: that number stands in the README and in the demo's help."""
+    now = datetime(2021, 11, 22, tzinfo=UTC)
+    came = [visitor.kind for visitor in visitors(City(7, now).cast, 46)]
+    assert sorted(came) == sorted(kinds_of(City(7, now).cast))
 
 
 def test_an_identity_that_is_not_the_holders_is_wrong() -> None:

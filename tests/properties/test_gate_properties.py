@@ -190,10 +190,11 @@ class Door(RuleBasedStateMachine):
         self.online = online
         self._both(LinkStatus(online=online, waiting=waiting))
 
-    @rule(ms=st.sampled_from([100, 800, 4000]))
-    def show_a_card(self, ms: int) -> None:
-        """Somebody holds up a card, perhaps with the answer on its way, and the door has time for it."""
+    @rule(ms=st.sampled_from([100, 800, 4000]), flags=st.sampled_from([set[str](), {"f6"}, {"99"}]))
+    def show_a_card(self, ms: int, flags: set[str]) -> None:
+        """Somebody holds up a card, perhaps flagged, and the door has time for them."""
         self.link(online=True, waiting=0)
+        self.city_sends(flags=flags, age_s=0, trusting=True)
         self.wait(4000)
         self.show([b"card"])
         self.wait(ms)
@@ -350,7 +351,10 @@ class Door(RuleBasedStateMachine):
             assert [effect for effect in effects if isinstance(effect, Drive) and effect != BLINK] == []
             self.asked_ns = now_ns
         if self.gate._look_ups.pending:
-            assert now_ns < max(self.asked_ns + WAIT_NS, self.gate._busy_until_ns)
+            until_ns = max(self.asked_ns + WAIT_NS, self.gate._busy_until_ns)
+            assert now_ns < until_ns
+            assert self.gate.deadline_ns is not None
+            assert self.gate.deadline_ns <= until_ns
 
     def _look_at_repetitions(self, check_ins: list[CheckIn], effects: list[Effect], now_ns: int) -> None:
         """Every verdict that drives is recorded, but a held repetition that says what was said since the grant."""

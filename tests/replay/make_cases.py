@@ -22,7 +22,7 @@ from kiosk.config import load
 from kiosk.credentials import subject_of
 from kiosk.daemon import gate_for
 from kiosk.gate import Gate
-from kiosk.messages import Elapsed, Flag, Glimpse, Input, LinkStatus, Quad, Seen, StageHealth, Symptom, Visit
+from kiosk.messages import Answer, Elapsed, Flag, Glimpse, Input, LinkStatus, Quad, Seen, StageHealth, Symptom, Visit
 from kiosk.testing.clock import ManualClock
 from tests.builders import START, sighting
 
@@ -30,6 +30,7 @@ CASES = Path(__file__).parent / "cases"
 SUBJECT_KEY = b"synthetic key of the replay case"
 FRAME_MS = 100
 CARD = "048090000004||Nguyễn Văn An|01021990|Nam|Đà Nẵng|15042021".encode()
+STRANGERS_CARD = "048090000007||Trần Thị Bình|01021990|Nam|Đà Nẵng|15042021".encode()
 FOREIGN = b"https://example.vn/menu"
 
 KIOSK_TOML = """\
@@ -47,23 +48,31 @@ subject_key_file = "../keys/subject.key"
 [city_data]
 folder = "."
 risk_list = "{risk_list}"
-look_up = false
+look_up = {look_up}
 """
 
 Script = Sequence[tuple[int, Input]]
+ASKING = {
+    "a_card_is_looked_up_and_the_answer_in_time_is_judged",
+    "an_answer_that_is_late_serves_the_next_showing",
+}
+"""The cases whose site asks the city about cards."""
 NEEDS_LIST = "who_is_on_the_risk_list_is_stopped_whatever_they_declare"
 """The one case whose site goes by a risk list; the list lies in its folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codes:
-    """Signed codes of four invented people, and one whose signer nobody knows."""
+    """Signed codes of five invented people, one whose signer nobody knows, and two cards' subjects."""
 
     an: bytes
     binh: bytes
     cougher: bytes
     traveller: bytes
     forged: bytes
+    cardholder: bytes
+    card_subject: str
+    strangers_subject: str
 
 
 def make_codes(private_pem: bytes) -> Codes:
@@ -84,6 +93,9 @@ def make_codes(private_pem: bytes) -> Codes:
         binh=signed(2),
         cougher=signed(3, symptoms=(Symptom.COUGH,)),
         traveller=signed(5, visits=(Visit(area="79783", left_on=date(2021, 11, 18)),)),
+        cardholder=signed(4),
+        card_subject=subject_of("id", "048090000004", SUBJECT_KEY),
+        strangers_subject=subject_of("id", "048090000007", SUBJECT_KEY),
         forged=declaration_payload(key=stranger, sub=subject, initials="N.V.A.", issued_at=START),
     )
 
@@ -168,6 +180,25 @@ def scripts(codes: Codes) -> dict[str, tuple[str, Script]]:
                 *glimpsed(12_000, 13_000, ((600, 300), (796, 300), (796, 496), (600, 496)), 4.0),
             ],
         ),
+        "a_card_is_looked_up_and_the_answer_in_time_is_judged": (
+            "entry",
+            [
+                *held_up(500, 800, CARD),
+                (800, Answer(asked=codes.card_subject, payload=codes.cardholder)),
+                *held_up(6000, 6300, STRANGERS_CARD),
+                (6300, Answer(asked=codes.strangers_subject, payload=b"")),
+            ],
+        ),
+        "an_answer_that_is_late_serves_the_next_showing": (
+            "entry",
+            [
+                *held_up(500, 1500, CARD),
+                (2000, Answer(asked=codes.card_subject, payload=codes.cardholder)),
+                *held_up(6000, 6500, CARD),
+                (9000, LinkStatus(online=False, waiting=2)),
+                *held_up(12_000, 12_500, STRANGERS_CARD),
+            ],
+        ),
         NEEDS_LIST: (
             "entry",
             [
@@ -227,8 +258,9 @@ def main() -> None:
     for fact, (direction, script) in scripts(make_codes(held.declaration)).items():
         folder = CASES / fact
         folder.mkdir(exist_ok=True)
-        needs = "required" if fact == NEEDS_LIST else "none"
-        (folder / "kiosk.toml").write_text(KIOSK_TOML.format(direction=direction, risk_list=needs), encoding="utf-8")
+        needs, asks = ("required" if fact == NEEDS_LIST else "none"), str(fact in ASKING).lower()
+        text = KIOSK_TOML.format(direction=direction, risk_list=needs, look_up=asks)
+        (folder / "kiosk.toml").write_text(text, encoding="utf-8")
         if fact == NEEDS_LIST:
             (folder / SNAPSHOT).write_bytes(listed)
         record(folder, script)

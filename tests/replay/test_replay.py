@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kiosk import cli, wire
-from kiosk.messages import Alert, CheckIn, Drive, Event, Record, Show
+from kiosk.messages import Alert, Ask, CheckIn, Drive, Event, Record, Show
 from tests.replay.make_cases import gate_of
 
 CASES = Path(__file__).parent / "cases"
@@ -45,6 +45,15 @@ STORIES = {
         *("granted no_risk", "open entry"),
         "advice reading",
     ],
+    "a_card_is_looked_up_and_the_answer_in_time_is_judged": [
+        *("ask", "advice reading", "granted no_risk", "open entry"),
+        *("ask", "advice reading", "lights", "held no_declaration"),
+    ],
+    "an_answer_that_is_late_serves_the_next_showing": [
+        *("ask", "advice reading", "lights", "held lookup_unavailable"),
+        *("granted no_risk", "open entry"),
+        *("lights", "held lookup_unavailable"),
+    ],
     "who_is_on_the_risk_list_is_stopped_whatever_they_declare": [
         *("lights", "alert at_risk.listed", "denied at_risk.listed"),
         *("granted no_risk", "open entry"),
@@ -58,7 +67,7 @@ STORIES = {
         *("granted no_risk", "open entry"),
     ],
 }
-"""What each case is there to show: its records, drives and advice, in order."""
+"""What each case is there to show: its questions, records, drives and advice, in order."""
 
 
 def _journal(fact: str) -> list[str]:
@@ -79,6 +88,8 @@ def _story(fact: str) -> Iterator[str]:
         for effect in wire.decode_entry(line).effects:
             if isinstance(effect, Record):
                 yield from map(_told, effect.events)
+            elif isinstance(effect, Ask):
+                yield "ask"
             elif isinstance(effect, Drive):
                 yield f"open {effect.actuation.grant}" if effect.actuation.grant else "lights"
             elif isinstance(effect, Show) and effect.view.hint:

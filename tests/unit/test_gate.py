@@ -689,6 +689,15 @@ def test_new_data_from_the_city_counts_from_the_next_verdict_on() -> None:
 
 SIGNED, EMPTY = b"signed", b""
 ASK = Ask(subject="d4" * 16)
+BEING_ASKED = Show(
+    view=View(
+        screen=Screen.READING,
+        wording=RULES.hints[Hint.READING],
+        direction=Direction.ENTRY,
+        online=True,
+        hint=Hint.READING,
+    )
+)
 
 
 def _asking(
@@ -710,7 +719,7 @@ def _answer(gate: Gate, ms: int, payload: bytes, asked: str = ASK.subject) -> li
 def test_the_city_is_asked_once_about_a_card_and_its_answer_judged() -> None:
     """Nothing moves until then; the person is recorded under their card's scheme, with the declaration's age."""
     gate = _asking()
-    assert (_see(gate, 100, CARD), gate.deadline_ns) == ([ASK], 100 * MS + WAIT_NS)
+    assert (_see(gate, 100, CARD), gate.deadline_ns) == ([ASK, BEING_ASKED], 100 * MS + WAIT_NS)
     assert [_see(gate, ms, CARD) for ms in (133, 166, 800)] == [[], [], []]
     granted = replace(_check_in(CARD, 850, Decision.GRANTED, Reason.NO_RISK), data_age_s=HOUR)
     online = replace(_view(Screen.GRANTED, Reason.NO_RISK, "T.T.B."), online=True)
@@ -766,7 +775,7 @@ def test_an_answer_carries_its_own_age() -> None:
 def test_one_person_at_a_time_is_asked_about() -> None:
     """Who comes next waits for the answer, and for the lane."""
     gate = _asking(codes={b"card 2": card(subject="e5")})
-    assert _see(gate, 100, CARD, b"card 2") == [ASK]
+    assert _see(gate, 100, CARD, b"card 2") == [ASK, BEING_ASKED]
     assert _events(_answer(gate, 200, SIGNED)) == ["granted no_risk"]
     assert _elapse(gate, 1149) == []
     assert _elapse(gate, 1150) == [Ask(subject="e5" * 16)]

@@ -13,6 +13,8 @@ from kiosk import wire
 from kiosk.messages import (
     Actuation,
     Alert,
+    Answer,
+    Ask,
     CheckIn,
     Decision,
     Direction,
@@ -385,6 +387,7 @@ INPUTS: tuple[Input, ...] = (
     replace(GLIMPSE, module_px=2.1, exposure=Exposure(exposure_us=8000, gain=1.25)),
     StageHealth(stage="camera", fault="tối"),
     LinkStatus(online=True, waiting=2),
+    Answer(asked=SUBJECT, payload=b"\xfb\xef\xff"),
     Elapsed(),
 )
 EFFECTS: tuple[Effect, ...] = (
@@ -392,6 +395,7 @@ EFFECTS: tuple[Effect, ...] = (
     Drive(actuation=ACTUATION),
     Show(view=VIEW),
     Show(view=ADVICE),
+    Ask(subject=SUBJECT),
 )
 
 
