@@ -5,8 +5,9 @@
 Rivals: the loop that Pi projects ship (pyzbar on each frame) and zxing-cpp on each frame. All get the same frames, 30
 a second, 1280x720, under automatic exposure; a reader that asks for another exposure gets frames of its own. Time is
 simulated: a look takes its CPU time, times `--slow` (3 stands for a Pi 5), and frames that come meanwhile are lost but
-for the newest. A visitor counts from their first readable pose, which the simulation knows (docs/visitors.md); whoever
-is not read within a second of it is missed.
+for the newest. The kiosk's search has a core of its own, as a Pi has four, and takes the newest frame that is left to
+it; what the two threads cost each other is not simulated. A visitor counts from their first readable pose, which the
+simulation knows (docs/visitors.md); whoever is not read within a second of it is missed.
 """
 
 import argparse

@@ -3,6 +3,7 @@
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export OPENBLAS_NUM_THREADS=1 # the matrices of kiosk/grid.py are small: BLAS's own threads only get in each other's way
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 

@@ -202,7 +202,7 @@ class Disk:
                 names[name] = inode
             else:
                 names.pop(name, None)
-        return {name: inode.after_cut(random) for name, inode in names.items() if not name.endswith("-shm")}
+        return {name: inode.after_cut(random) for name, inode in names.items()}
 
 
 def faults_of(disk: Disk, files: dict[str, bytes], folder: Path) -> Iterator[str]:

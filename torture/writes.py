@@ -1,6 +1,7 @@
 """What a process wrote to the files of one folder and what it synced, in order, read out of strace's words.
 
-The recording is the kernel's view: each write with its bytes, each sync at the time it came back.
+The recording is the kernel's view: each write with its bytes, each sync at the time it came back. SQLite's shared memory
+(-shm) is left out: it is made anew from the log.
 """
 
 import re
@@ -44,7 +45,8 @@ def done(trace: Path, folder: Path, notes: str) -> Iterator[Did]:
                 whole = begun.pop(process) + whole.partition("resumed>")[2]
             call = _CALL.fullmatch(whole)
             if call and int(call[4]) >= 0:
-                yield from _did(call[2], call[3], int(call[4]), folder, notes)
+                found = _did(call[2], call[3], int(call[4]), folder, notes)
+                yield from (did for did in found if not did.name.endswith("-shm"))
 
 
 def _did(call: str, words: str, answer: int, folder: Path, notes: str) -> Iterator[Did]:
