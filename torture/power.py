@@ -41,7 +41,7 @@ WAYS = ("nothing", "everything", "reordered", "torn", "torn at its end")
 
 def event(number: int, random: Random) -> Event:
     """An event that tells its number, of a length of its own; some are alerts."""
-    if random.random() < 0.1:  # noqa: PLR2004
+    if random.random() < 0.1:
         return Alert(
             at=AT,
             utc_trusted=True,
@@ -89,7 +89,7 @@ def work(folder: Path, events: int, seed: int, *, control: bool) -> None:
             confirmed = " ".join(f"{at}={one}" for at, one in zip(receipt.sequences, numbers, strict=True))
             os.write(notes, f"stored {box.ledger} {confirmed}\n".encode())
             number, waiting = numbers[-1], [*waiting, *receipt.sequences]
-            if random.random() < 0.3:  # noqa: PLR2004
+            if random.random() < 0.3:
                 told = random.sample(waiting, min(len(waiting), random.randrange(1, 12)))
                 os.write(notes, f"let-go {' '.join(map(str, told))}\n".encode())
                 box.acknowledge(box.ledger, told)
@@ -119,7 +119,7 @@ class Inode:
             match way:
                 case "everything":
                     apply(found, did)
-                case "reordered" if random.random() < 0.5:  # noqa: PLR2004
+                case "reordered" if random.random() < 0.5:
                     apply(found, did)
                 case "torn":
                     tear(found, did, random)
@@ -128,7 +128,7 @@ class Inode:
                 case "torn at its end" if at == last:
                     tear(found, did, random)
         longest = max([len(found), *(did.at + len(did.content) for did in self.since if did.call == "write")])
-        if random.random() < 0.25:  # noqa: PLR2004
+        if random.random() < 0.25:
             found.extend(bytes(longest - len(found)))  # the length is safe, what stood there is not
         return bytes(found)
 
@@ -146,13 +146,13 @@ def apply(content: bytearray, did: writes.Did) -> None:
 def tear(content: bytearray, did: writes.Did, random: Random) -> None:
     """Do some sectors of it; a truncation is done or not."""
     if did.call == "truncate":
-        if random.random() < 0.5:  # noqa: PLR2004
+        if random.random() < 0.5:
             apply(content, did)
         return
     at, end = did.at, did.at + len(did.content)
     while at < end:
         upto = min(end, (at // SECTOR + 1) * SECTOR)
-        if random.random() < 0.5:  # noqa: PLR2004
+        if random.random() < 0.5:
             apply(content, writes.Did("write", did.name, at, did.content[at - did.at : upto - did.at]))
         at = upto
 
