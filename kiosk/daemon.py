@@ -7,6 +7,7 @@ does.
 """
 
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,6 +51,9 @@ from kiosk.viewing import Viewing
 
 log = logging.getLogger("kiosk")
 
+SWITCH_S = 0.001
+"""How long a thread that computes in Python keeps the others waiting. At the usual 5 ms, a search made one quick look in
+twenty take 20 to 44 ms; at 1 ms, 12 to 25 (docs/decisions/0005-engines.md)."""
 RECORD_WITHIN_S = 0.150
 """How long a grant's relay waits for its record (docs/decisions/0002)."""
 TICK_NS = 500 * MS
@@ -143,6 +147,7 @@ class Daemon:
     def run(self) -> None:
         """Run until `stop`, the end of a recording, or a bug in any thread, which is raised here."""
         cv2.setNumThreads(1)  # the cores are for the stages; OpenCV's own threads would compete with them
+        sys.setswitchinterval(SWITCH_S)
         threads = self._threads()
         for thread in threads:
             thread.start()

@@ -10,7 +10,7 @@ docs/decisions/0005-engines.md has order, gains and times.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle, islice
 
@@ -55,6 +55,8 @@ SEARCH_NS = S
 """After a code was last read or found, frames without one are searched for so long: it is held badly, not gone."""
 MOST_FUSED = 2
 """Places tried in one frame: about 15 ms each, and a decoy may come first."""
+LONGEST_PX = 1280
+"""Side of a picture that the slow rungs look at."""
 MARGIN_PER_SIDE = 3
 """A crop reaches a third of the code's size beyond it: a quiet zone, and a corner that was placed badly."""
 QUICK_CROP_PX = 320 * 320
@@ -218,19 +220,38 @@ class Searcher:
         after = self._afterimage
         return [
             ("afterimage", lambda _luma: ([], places_in(after.soft()))),
-            ("zxing-cpp lifted", partial(looked_at, lifted)),
-            ("zxing-cpp deblurred", partial(looked_at, deblurred)),
+            ("zxing-cpp lifted", _smaller(partial(looked_at, lifted))),
+            ("zxing-cpp deblurred", _smaller(partial(looked_at, deblurred))),
             ("afterimage evened", lambda _luma: ([], places_in(after.evened()))),
             ("afterimage deblurred", lambda _luma: ([], places_in(after.deblurred(), enlarged=2))),
-            ("finders", _only(read_found)),
-            ("pyzbar", _only(self._pyzbar)),
+            ("finders", _smaller(_only(read_found))),
+            ("pyzbar", _smaller(_only(self._pyzbar))),
         ]
 
     def rungs(self) -> list[Rung]:
         """The ladder in order, each rung on a whole still: for measuring, and for explaining a picture."""
         close = [(f"{name} crop", _at_places(engine)) for name, engine in self._close_rungs()]
         wide: list[Rung] = [(name, _reads(find)) for name, find in self._wide_rungs() if "afterimage" not in name]
-        return [("zxing-cpp", read_zxing), ("mended", _mended), *close, *wide]
+        first = [("zxing-cpp", read_zxing), ("zxing-cpp smaller", _reads(_smaller(locate_zxing))), ("mended", _mended)]
+        return [*first, *close, *wide]
+
+
+def _smaller(find: Finding) -> Finding:
+    """Look at no more than `LONGEST_PX`: a slow rung on a photo of 12 megapixels takes seconds, and reads less."""
+
+    def look(luma: Luma) -> Found:
+        shrink = LONGEST_PX / max(luma.shape)
+        if shrink >= 1:
+            return find(luma)
+        reads, places = find(np.asarray(cv2.resize(luma, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)))
+        moved = [replace(place, quad=_enlarged(place.quad, shrink)) for place in places]
+        return [(payload, _enlarged(quad, shrink)) for payload, quad in reads], moved
+
+    return look
+
+
+def _enlarged(quad: Quad, shrink: float) -> Quad:
+    return quad_of((x / shrink, y / shrink) for x, y in quad)
 
 
 def _only(engine: Engine) -> Finding:

@@ -24,6 +24,11 @@ Outline = NDArray[np.int32]
 MASKS = ((25, 4), (75, 4))
 """Pixels a side of the neighbourhood, and how much darker than its mean is dark. The second won one
 of 51 photos that nothing else reads."""
+CALM = 2.5
+"""Standard deviations of a sensor's noise by which dark is darker at least: with noise of 3 grey levels an empty door
+had 57,000 specks, which took 0.3 s to outline; now 0.05 s.
+None of 51 photos of 1280x720 that only this reads is lost."""
+NOISE_ROWS = 16
 BUSY_ROWS = 8
 MOST_BUSY = 0.3
 """Of the pixels, unlike the one to their left: a code of modules of 2 px has 0.25, noise and fine checks have 0.5. A
@@ -75,8 +80,10 @@ def find_finders(luma: Luma) -> list[Finder]:
     """The likeliest first."""
     found: list[Finder] = []
     taken: list[tuple[float, float, float]] = []
+    noise = _noise(luma)
     for block, darker in MASKS:
-        mask = cv2.adaptiveThreshold(luma, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, block, darker)
+        least = max(darker, round(CALM * noise))
+        mask = cv2.adaptiveThreshold(luma, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, block, least)
         for blob, hole in _nested(mask):
             x, y = float(blob[:, 0].mean()), float(blob[:, 1].mean())
             if any(abs(x - at_x) < reach and abs(y - at_y) < reach for at_x, at_y, reach in taken):
@@ -86,6 +93,16 @@ def find_finders(luma: Luma) -> list[Finder]:
                 found.append(finder)
                 taken.append((x, y, 1.5 * finder.module))
     return sorted(found, key=lambda finder: finder.misfit)[:MOST_FINDERS]
+
+
+def _noise(luma: Luma) -> float:
+    """The standard deviation of a sensor's noise, in grey levels: most neighbours differ by nothing else."""
+    rows = luma[::NOISE_ROWS].astype(np.int16)
+    steps = np.bincount(np.abs(rows[:, 1:] - rows[:, :-1]).ravel(), minlength=1)
+    # Of a normal distribution's differences a half is below 0.954 deviations; within a grey level, evenly.
+    half, below = steps.sum() / 2, np.cumsum(steps)
+    at = int(np.searchsorted(below, half))
+    return float(at - 0.5 + (half - below[at] + steps[at]) / max(int(steps[at]), 1)) / 0.954 if half else 0.0
 
 
 def _nested(mask: cv2.typing.MatLike) -> Iterator[tuple[Outline, Outline]]:
