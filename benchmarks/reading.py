@@ -248,7 +248,7 @@ def options() -> argparse.ArgumentParser:
     )
     parser.add_argument("--corpus", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--size", type=size_of, default=(1280, 720), metavar="WxH", help="or native; default 1280x720")
-    parser.add_argument("--rival", nargs="+", choices=rivals.NAMES, default=rivals.USUAL)
+    parser.add_argument("--rival", nargs="+", action="extend", choices=rivals.NAMES)
     parser.add_argument("--wechat-models", type=Path, metavar="FOLDER", help=", ".join(rivals.WECHAT_MODELS))
     parser.add_argument("--half", choices=("even", "odd", "all"), help="of each group; default even for the BoofCV set")
     parser.add_argument("--empty", type=Path, metavar="FOLDER", help="more pictures that hold no code")
@@ -271,7 +271,7 @@ def main() -> int:
     code_free = code_free_in(parsed.corpus) + (code_free_in(parsed.empty, whole=True) if parsed.empty else [])
     if not photos:
         parser.error(f"no image with a .txt or .bin beside it in this folder, outside {CODE_FREE}*")
-    able, lacking = rivals.engines(parsed.rival, parsed.wechat_models)
+    able, lacking = rivals.engines((parsed.rival or rivals.USUAL), parsed.wechat_models)
     for sentence in lacking:
         console.print(sentence, style="yellow", soft_wrap=True)
     with Progress(console=Console(stderr=True), transient=True) as progress:
