@@ -14,7 +14,7 @@ from city.store import Arrival, Store
 from city.worker import Worker
 from kiosk import wire
 from kiosk.clock import Clock
-from kiosk.messages import Fault
+from kiosk.messages import Alert, CheckIn
 
 EVENTS_TOPIC = f"$share/ingest/{wire.ROOT}/+/event/+"
 
@@ -98,7 +98,7 @@ class Ingest:
             kind=wire.kind_of(happened),
             at=happened.at,
             utc_trusted=happened.utc_trusted,
-            subject=None if isinstance(happened, Fault) else happened.subject,
+            subject=happened.subject if isinstance(happened, CheckIn | Alert) else None,
             body=wire.body_of(happened),
         )
 

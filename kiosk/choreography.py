@@ -5,7 +5,7 @@ construction. It decides no verdict and drives no line; the gate calls it, the i
 """
 
 from kiosk.clock import MS
-from kiosk.messages import RELAYS, Actuation, Decision, Line, LineChange, Verdict
+from kiosk.messages import RELAYS, Actuation, Decision, Direction, Line, LineChange, Verdict
 
 Pulse = tuple[Line, int, int]
 """A line, on from the first to the second number of milliseconds after the start."""
@@ -19,8 +19,15 @@ ALARM: tuple[Pulse, ...] = (
 )
 OUT_OF_ORDER: tuple[Pulse, ...] = ((Line.AMBER, 0, 1000),)
 
-OUT_OF_ORDER_EVERY_NS = 2000 * MS
-"""Amber blinks, half on and half off, while a stage is down: half a hertz, far below the 3 Hz that harms."""
+TAMPER: tuple[Pulse, ...] = ((Line.RED, 0, 1000),)
+FIRE = {Direction.ENTRY: ((Line.RED, 0, 1000),), Direction.EXIT: ((Line.GREEN, 0, 1000),)}
+"""No sound: the building's own alarm must be heard. Red: nobody comes in here; green: this is a way out."""
+
+BLINK_EVERY_NS = 2000 * MS
+"""What lasts blinks, half on and half off: half a hertz, far below the 3 Hz that harms."""
+ALARM_NS = 4000 * MS
+ALARM_EVERY_NS = 6000 * MS
+"""An alarm that nobody has acknowledged sounds again so often."""
 
 RELAY_REST_MS = 450
 """Between two releases of one turnstile: the 200 ms that the interlock asks for, and the 250 ms by which it lets the
@@ -49,6 +56,39 @@ def busy_ms(verdict: Verdict, relay_pulse_ms: int) -> int:
     if verdict.alarm:
         return _ALARM_BUSY_MS
     return _BUSY_MS.get(verdict.decision, relay_pulse_ms + RELAY_REST_MS)
+
+
+def opening(direction: Direction, relay_pulse_ms: int, *, alarm: bool) -> Actuation:
+    """One opening without a code; the other relay gives way first, and a siren that sounds goes on."""
+    other = next(relay for way, relay in RELAYS.items() if way is not direction)
+    pulses = ((RELAYS[direction], 0, relay_pulse_ms), *(ALARM if alarm else GRANTED))
+    return Actuation(changes=(LineChange(after_ms=0, line=other, on=False), *changes_of(pulses)), grant=direction)
+
+
+def halt(*, alarm: bool) -> Actuation:
+    """Both relays to rest; a siren that sounds goes on."""
+    at_rest = tuple(LineChange(after_ms=0, line=relay, on=False) for relay in RELAYS.values())
+    return Actuation(changes=(*at_rest, *(changes_of(ALARM) if alarm else ())))
+
+
+def alarm() -> Actuation:
+    """The alarm once more, without a relay."""
+    return Actuation(changes=changes_of(ALARM))
+
+
+def quiet() -> Actuation:
+    """Lights and sounds end; a relay's pulse goes on to its own end."""
+    return Actuation(changes=())
+
+
+def tamper() -> Actuation:
+    """One blink of red, for an open housing."""
+    return Actuation(changes=changes_of(TAMPER))
+
+
+def fire(direction: Direction) -> Actuation:
+    """One blink, for a door that has been released."""
+    return Actuation(changes=changes_of(FIRE[direction]))
 
 
 def out_of_order() -> Actuation:

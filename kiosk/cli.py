@@ -5,28 +5,33 @@ answered in sentences, never in a stack trace; a bug keeps its trace, for us.
 """
 
 import argparse
+import fcntl
 import json
 import logging
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from kiosk import __version__, outbox_view, wire
+from kiosk import __version__, outbox_view, rest_lines, selftest, wire, wiring
 from kiosk.camera import FrameSource, PiCamera, V4l2Camera, luma_of_file
 from kiosk.city_data import kept
 from kiosk.clock import TIMESYNC_MARK, Clock, SystemClock
 from kiosk.config import Loaded, effective, load
 from kiosk.daemon import Daemon, Parts, gate_for
-from kiosk.errors import ConfigError, KioskError
+from kiosk.errors import ConfigError, KioskError, LineFault
 from kiosk.explain import Explained, desk, explain, explain_image, granted, lines_of, payload_in
 from kiosk.gpio_alerts import GpioLines, pin_factory
+from kiosk.line_inputs import GpioInputs
 from kiosk.messages import Line
 from kiosk.recordings import ImageFolder, VideoFile
-from kiosk.settings import Settings
+from kiosk.settings import LineSettings, Settings
 from kiosk.supervisor import ServiceNotifier
 
 DONE, DIFFERENT, USAGE, CONFIG, FAULT = 0, 1, 2, 3, 4
@@ -34,7 +39,8 @@ CONFIG_FILE = Path("/etc/kiosk/kiosk.toml")
 
 EXIT_CODES = """exit codes:
   0  done
-  1  replay: the gate does something else now than was recorded; explain: the code would not open an entry
+  1  replay: the gate does something else now than was recorded; explain: the code would not open an entry;
+     selftest: a line does not do what it should
   2  the command line cannot be understood
   3  a configuration file has mistakes; all of them are listed
   4  a stage cannot start (camera, lines, outbox, uplink, screen); the sentence says which and what to do
@@ -88,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
     outbox.add_argument("what", choices=["show", "export"], nargs="?", default="show", help="default: %(default)s")
     outbox.add_argument("to", type=Path, nargs="?", help="export: a new file for lines of JSON, identities sealed")
     outbox.set_defaults(do=_outbox)
+    for name, text, do in LINE_VERBS:
+        verb = verbs.add_parser(name, help=text)
+        verb.add_argument("--config", type=Path, default=CONFIG_FILE, help="default: %(default)s")
+        verb.set_defaults(do=do)
+    verb.add_argument("what", choices=["lines"], help="lights, buzzer, relays and contacts")
+    verb.add_argument("--yes", action="store_true", help="ask nothing: drive every output, read every input")
     version = verbs.add_parser("version", help="print the firmware's version")
     version.set_defaults(do=_version)
     return parser
@@ -158,12 +170,77 @@ def _explain(parsed: argparse.Namespace) -> int:
     return DONE if told and all(map(granted, told)) else DIFFERENT
 
 
+def _wiring(parsed: argparse.Namespace) -> int:
+    settings = load(parsed.config).settings
+    print(wiring.pin_table(settings.lines, settings.inputs))
+    print(f"for config.txt:\n\n{wiring.boot_config(settings.lines, settings.inputs)}")
+    for caution in wiring.cautions(settings.lines):
+        print(f"caution: {caution}")
+    return DONE
+
+
+def _rest_lines(parsed: argparse.Namespace) -> int:
+    return rest_lines.main([str(parsed.config)])
+
+
+def _selftest(parsed: argparse.Namespace) -> int:
+    settings = load(parsed.config).settings
+    with ExitStack() as stack:
+        _alone(parsed.config, stack)
+        factory = pin_factory(settings.lines.pin_factory)
+        lines = _lines(settings.lines, factory)
+        stack.callback(lines.close)
+        inputs = GpioInputs(settings.inputs.contacts(), factory)
+        stack.callback(inputs.close)
+        bench = selftest.Bench(
+            lines=lines,
+            inputs=inputs,
+            clock=SystemClock(),
+            pause=threading.Event().wait,
+            say=print,
+            ask=None if parsed.yes else input,
+        )
+        findings = selftest.walk(settings.lines, settings.inputs, bench)
+    print(selftest.table(findings))
+    return DIFFERENT if any(finding.trouble for finding in findings) else DONE
+
+
+LINE_VERBS: tuple[tuple[str, str, Callable[[argparse.Namespace], int]], ...] = (
+    ("wiring", "print what hangs on which pin, and the lines for the board's config.txt", _wiring),
+    ("rest-lines", "put every output to rest and leave; systemd does it when the daemon is gone", _rest_lines),
+    ("selftest", "walk through every line: drive each output, wait for each input", _selftest),
+)
+
+
+def _alone(config: Path, stack: ExitStack) -> None:
+    """Hold the configuration for this program alone: RPi.GPIO would let two move the same lines."""
+    file = stack.enter_context(config.open("rb"))
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise LineFault(f"lines: another kiosk program runs with {config}; stop it: systemctl stop kiosk") from error
+
+
+def _lines(lines: LineSettings, factory: Any) -> GpioLines:  # noqa: ANN401 - gpiozero ships no types
+    hz = lines.buzzer_hz if lines.buzzer_kind == "passive" else None
+    return GpioLines(lines.gpios(), frozenset(map(Line, lines.active_low)), factory, hz)
+
+
+def _note_lines(lines: LineSettings) -> None:
+    """Tell `rest_lines` what is driven from now on, where systemd gives us a folder for it."""
+    folder = os.environ.get("RUNTIME_DIRECTORY")
+    if folder and lines.pin_factory != "mock":
+        rest_lines.note({gpio: line.value in lines.active_low for line, gpio in lines.gpios().items()}, folder)
+
+
 def _run(parsed: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     loaded = load(parsed.config)
     settings = loaded.settings
     clock = _clock(settings)
     with ExitStack() as stack:
+        _alone(parsed.config, stack)
+        _note_lines(settings.lines)
         daemon = Daemon(_parts(loaded, clock, stack))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: daemon.stop())
@@ -185,13 +262,14 @@ def _parts(loaded: Loaded, clock: Clock, stack: ExitStack) -> Parts:
     else:
         open_camera = _camera(settings, clock)
         factory = pin_factory(settings.lines.pin_factory)
-    journal = settings.journal.path
+    journal, contacts = settings.journal.path, settings.inputs.contacts()
     return Parts(
         loaded=loaded,
         clock=clock,
         open_camera=open_camera,
-        lines=GpioLines(settings.lines.gpios(), frozenset(map(Line, settings.lines.active_low)), factory),
+        lines=_lines(settings.lines, factory),
         notifier=ServiceNotifier.from_environment(),
+        inputs=GpioInputs(contacts, factory) if contacts else None,
         journal=stack.enter_context(Path(journal).open("w", encoding="utf-8", buffering=1)) if journal else None,
     )
 

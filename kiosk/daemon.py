@@ -1,9 +1,9 @@
 """The composition root: makes every stage and every thread, runs the core loop, stops in order.
 
 The core thread is the main thread; it owns the gate and all lines. The others are: capture (camera), decode (the quick
-look), search (the slow one), outbox (disk), uplink (network) and screen (page). Frames go through slots where the
-newest wins, everything else through the inbox. A bug in any thread ends the process; the lines are at rest before it
-does.
+look), search (the slow one), inputs (contacts), outbox (disk), uplink (network) and screen (page). Frames go through
+slots where the newest wins, everything else through the inbox. A bug in any thread ends the process; the lines are at
+rest before it does.
 """
 
 import logging
@@ -29,6 +29,7 @@ from kiosk.gate import CityData, Gate, GateSettings
 from kiosk.gpio_alerts import Lines, Player, limits_for
 from kiosk.inbox import Inbox
 from kiosk.interlock import Interlock
+from kiosk.line_inputs import Inputs, InputWatch
 from kiosk.messages import (
     Ask,
     CheckIn,
@@ -36,12 +37,15 @@ from kiosk.messages import (
     Drive,
     Effect,
     Elapsed,
+    Fire,
     Input,
     Record,
+    Reset,
     Show,
     StageHealth,
 )
 from kiosk.outbox import Outbox
+from kiosk.outbox_file import Bounds
 from kiosk.risk_list import RiskList
 from kiosk.screen import ScreenServer
 from kiosk.supervisor import LATE_AFTER_NS, UPLINK_LATE_AFTER_NS, ServiceNotifier, Supervisor
@@ -52,8 +56,8 @@ from kiosk.viewing import Viewing
 log = logging.getLogger("kiosk")
 
 SWITCH_S = 0.001
-"""How long a thread that computes in Python keeps the others waiting. At the usual 5 ms, a search made one quick look in
-twenty take 20 to 44 ms; at 1 ms, 12 to 25 (docs/decisions/0005-engines.md)."""
+"""How long a thread that computes in Python keeps the others waiting. At the usual 5 ms, a search made one quick look
+in twenty take 20 to 44 ms; at 1 ms, 12 to 25 (docs/decisions/0005-engines.md)."""
 RECORD_WITHIN_S = 0.150
 """How long a grant's relay waits for its record (docs/decisions/0002)."""
 TICK_NS = 500 * MS
@@ -73,6 +77,7 @@ class Parts:
     open_camera: Callable[[], FrameSource]
     lines: Lines
     notifier: ServiceNotifier
+    inputs: Inputs | None = None
     journal: TextIO | None = None
 
 
@@ -103,7 +108,8 @@ class Daemon:
             on_camera=partial(self._report, "camera"),
         )
         self._health: dict[str, str] = {}
-        limits = dict.fromkeys(("camera", "decoder", "search", "outbox"), LATE_AFTER_NS)
+        stages = ("camera", "decoder", "search", "outbox", *(["inputs"] if parts.inputs else []))
+        limits = dict.fromkeys(stages, LATE_AFTER_NS)
         self._supervisor = Supervisor(self._clock, {**limits, "uplink": UPLINK_LATE_AFTER_NS})
         door = settings.door
         origin = wire.Origin(device=door.device, place=door.place, access_point=door.access_point)
@@ -113,6 +119,8 @@ class Daemon:
             origin,
             on_health=partial(self._report, "outbox"),
             on_change=lambda: self._uplink.nudge(),  # noqa: PLW0108 - the uplink is made next
+            bounds=Bounds(most_events=settings.outbox.most_events, most_days=settings.outbox.most_days),
+            clock=self._clock,
         )
         trust, risks = files_of(parts.loaded)
         self._feed = CityFeed(
@@ -156,8 +164,7 @@ class Daemon:
             self._core()
         finally:
             self._parts.notifier.say("STOPPING=1")
-            self._rest_lines()
-            self._stopping.set()
+            self._rest_lines(threads)
             self._uplink.close()
             self.screen.close()
             self._join(threads)
@@ -172,11 +179,17 @@ class Daemon:
             "search": partial(self._viewing.search, stamp("search")),
             "uplink": partial(self._uplink.run, stamp("uplink")),
             "screen": self.screen.serve,
+            "inputs": self._sense,
             "outbox": partial(self._outbox.write, stamp("outbox")),
         }
         return [
             threading.Thread(target=self._guarded, args=(name, do), name=name, daemon=True) for name, do in work.items()
         ]
+
+    def _sense(self) -> None:
+        if self._parts.inputs:
+            watch = InputWatch(self._parts.inputs, self._parts.loaded.settings.inputs.contacts())
+            watch.run(self._clock, self._stopping, self._inbox.put, self._supervisor.stamp_for("inputs"))
 
     def _join(self, threads: list[threading.Thread]) -> None:
         """Wait for each in turn; the outbox is last, so that what the others left is stored."""
@@ -240,6 +253,11 @@ class Daemon:
                 self.screen.show(view)
             case Ask(subject=subject):
                 self._uplink.ask(subject)
+            case Fire(on=on):
+                told = self._player.fire if on else self._player.fire_over
+                told(self._clock.now().monotonic_ns)
+            case Reset():
+                self._report("interlock", self._player.reset(self._clock.now().monotonic_ns))
 
     def _look_after(self, now: Now) -> None:
         """Notice what no thread reports by itself, and feed the watchdog while every stage makes progress."""
@@ -272,8 +290,14 @@ class Daemon:
         self._report("city-data", trouble)
         return data
 
-    def _rest_lines(self) -> None:
+    def _rest_lines(self, threads: list[threading.Thread]) -> None:
+        """Rest first; then nobody may read an input whose chip the lines give back."""
         self._player.rest(self._clock.now().monotonic_ns)
+        self._stopping.set()
+        for reader in (thread for thread in threads if thread.name == "inputs"):
+            reader.join(timeout=1.0)
+        if self._parts.inputs:
+            self._parts.inputs.close()
         self._parts.lines.close()
 
 
@@ -288,6 +312,8 @@ def gate_for(loaded: Loaded, city: CityData) -> Gate:
         frame_size=(loaded.settings.camera.width, loaded.settings.camera.height),
         freshness=data.freshness(),
         look_up=data.look_up,
+        pass_within_s=door.pass_within_s,
+        alarm_waits=door.alarm == "until_acknowledged",
     )
     return Gate(settings, city)
 

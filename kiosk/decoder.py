@@ -243,7 +243,8 @@ def _smaller(find: Finding) -> Finding:
         shrink = LONGEST_PX / max(luma.shape)
         if shrink >= 1:
             return find(luma)
-        reads, places = find(np.asarray(cv2.resize(luma, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)))
+        height, width = (max(1, round(side * shrink)) for side in luma.shape)
+        reads, places = find(np.asarray(cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA)))
         moved = [replace(place, quad=_enlarged(place.quad, shrink)) for place in places]
         return [(payload, _enlarged(quad, shrink)) for payload, quad in reads], moved
 

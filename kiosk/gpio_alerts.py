@@ -14,6 +14,7 @@ from kiosk.clock import MS
 from kiosk.errors import LineFault
 from kiosk.interlock import Grant, Interlock, Limit
 from kiosk.messages import Actuation, Line
+from kiosk.passive_buzzer import passive_buzzer
 
 FactoryName = Literal["lgpio", "rpigpio", "mock"]
 
@@ -50,7 +51,7 @@ def pin_factory(name: FactoryName) -> Any:  # noqa: ANN401 - gpiozero ships no t
 
     if name == "mock":
         return MockFactory()
-    unusable: tuple[type[Exception], ...] = (ImportError, *_driver_errors())
+    unusable: tuple[type[Exception], ...] = (ImportError, *driver_errors())
     try:
         return _hardware_factory(name)
     except unusable as error:
@@ -79,7 +80,7 @@ def _hardware_factory(name: FactoryName) -> Any:  # noqa: ANN401
     return factory
 
 
-def _driver_errors() -> tuple[type[Exception], ...]:
+def driver_errors() -> tuple[type[Exception], ...]:
     """What gpiozero and the libraries below it raise; lgpio's own error is a bare Exception."""
     from gpiozero.exc import GPIOZeroError  # noqa: PLC0415
 
@@ -98,22 +99,26 @@ class GpioLines:
         gpios: Broadcom GPIO number of each line.
         active_low: lines that are on at low level.
         factory: from `pin_factory`.
+        buzzer_hz: the tone of a passive buzzer; None for an active one, which has its own.
 
     Raises:
         LineFault: a line does not exist or belongs to somebody else.
     """
 
-    def __init__(self, gpios: Mapping[Line, int], active_low: frozenset[Line], factory: Any) -> None:  # noqa: ANN401
-        from gpiozero import DigitalOutputDevice  # noqa: PLC0415 - driver, imported where used
-
-        self._errors = _driver_errors()
+    def __init__(
+        self,
+        gpios: Mapping[Line, int],
+        active_low: frozenset[Line],
+        factory: Any,  # noqa: ANN401 - gpiozero ships no types
+        buzzer_hz: int | None = None,
+    ) -> None:
+        self._errors = driver_errors()
         self._factory = factory
         self._devices: dict[Line, Any] = {}
         for line, gpio in gpios.items():
             try:
-                self._devices[line] = DigitalOutputDevice(
-                    gpio, active_high=line not in active_low, initial_value=False, pin_factory=factory
-                )
+                hz = buzzer_hz if line is Line.BUZZER else None
+                self._devices[line] = _claimed(gpio, hz, active_high=line not in active_low, factory=factory)
             except self._errors as error:
                 self.close()
                 raise LineFault(f"lines.{line}: GPIO {gpio} cannot be claimed ({error}); check the number") from error
@@ -139,6 +144,14 @@ class GpioLines:
         self._devices.clear()
         with suppress(*self._errors):
             self._factory.close()
+
+
+def _claimed(gpio: int, hz: int | None, *, active_high: bool, factory: Any) -> Any:  # noqa: ANN401 - as above
+    from gpiozero import DigitalOutputDevice  # noqa: PLC0415 - driver, imported where used
+
+    if hz is not None:
+        return passive_buzzer(gpio, hz, active_high=active_high, factory=factory)
+    return DigitalOutputDevice(gpio, active_high=active_high, initial_value=False, pin_factory=factory)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from kiosk.clock import MS, Clock, S
 from kiosk.errors import LineFault
-from kiosk.gpio_alerts import _driver_errors
+from kiosk.gpio_alerts import driver_errors
 from kiosk.messages import InputLine, Sensed
 from kiosk.settings import Contact
 
@@ -57,7 +57,7 @@ class GpioInputs:
     def __init__(self, contacts: Mapping[InputLine, Contact], factory: Any) -> None:  # noqa: ANN401 - no types
         from gpiozero import InputDevice  # noqa: PLC0415 - driver, imported where used
 
-        self._errors = _driver_errors()
+        self._errors = driver_errors()
         self._contacts = dict(contacts)
         self._devices: dict[InputLine, Any] = {}
         pulls = {"up": True, "down": False, "none": None}

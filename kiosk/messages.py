@@ -340,7 +340,45 @@ class Fault:
     late_record: bool = False
 
 
-Event = CheckIn | Alert | Fault
+class Outcome(StrEnum):
+    """What came of a grant, or of somebody who passed without one."""
+
+    TAKEN = "access_taken"
+    NOT_TAKEN = "access_not_taken"
+    WITHOUT_GRANT = "access_without_grant"
+    WRONG_WAY = "wrong_way"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """Somebody passed the lane, or had a grant and did not. `direction` is the way they went, or might have gone."""
+
+    at: datetime
+    utc_trusted: bool
+    direction: Direction
+    outcome: Outcome
+    late_record: bool = False
+
+
+class Cause(StrEnum):
+    """Who opened the lane without a code."""
+
+    STAFF_OVERRIDE = "staff_override"
+    REQUEST_TO_EXIT = "request_to_exit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """The lane was opened for one passage without a code."""
+
+    at: datetime
+    utc_trusted: bool
+    direction: Direction
+    cause: Cause
+    late_record: bool = False
+
+
+Event = CheckIn | Alert | Fault | Passage | Opening
 """The only things that leave the device."""
 
 
@@ -363,6 +401,7 @@ class Screen(StrEnum):
     DENIED = "denied"
     AT_RISK = "at_risk"
     OUT_OF_ORDER = "out_of_order"
+    FIRE = "fire"
 
 
 class Hint(StrEnum):
@@ -388,10 +427,24 @@ class Wording:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """The figures of a door in one Vietnamese day, since its program started.
+
+    `grants` are all openings, with a code or without; `crowded` those while an earlier one had not been used.
+    """
+
+    presentations: int = 0
+    grants: int = 0
+    crowded: int = 0
+    passages: int = 0
+    without_grant: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """What people see now. `fault` is for the guard's strip; `waiting` counts events the city has not acknowledged.
 
-    `hint` comes with `Screen.READING`, and with no other.
+    `hint` comes with `Screen.READING`, and with no other. `today` is for the strip of a lane whose passages are seen.
     """
 
     screen: Screen
@@ -402,6 +455,7 @@ class View:
     waiting: int = 0
     fault: str = ""
     hint: Hint | None = None
+    today: Tally | None = None
 
 
 # What goes into the gate.
@@ -456,7 +510,7 @@ class Elapsed:
     """A deadline the gate asked for has come."""
 
 
-Input = Seen | Glimpse | StageHealth | LinkStatus | Answer | Elapsed
+Input = Seen | Glimpse | StageHealth | LinkStatus | Answer | Sensed | Elapsed
 
 
 # What comes out of it, to be done in order.
@@ -491,4 +545,16 @@ class Show:
     view: View
 
 
-Effect = Record | Drive | Show | Ask
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fire:
+    """Every release to its fire level, and nothing else moves one until `Reset`. `on` is false once the alarm ends."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reset:
+    """Staff have reset the door after a fire."""
+
+
+Effect = Record | Drive | Show | Ask | Fire | Reset

@@ -46,7 +46,7 @@ class Bench:
     lines: Lines
     inputs: Inputs
     clock: Clock
-    pause: Callable[[float], None]
+    pause: Callable[[float], object]
     say: Callable[[str], None]
     ask: Callable[[str], str] | None = None
 

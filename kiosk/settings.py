@@ -43,6 +43,8 @@ class DoorSettings(Section):
     direction: Literal["entry", "exit"] = "entry"
     absence_ms: Annotated[int, Field(ge=200, le=10_000)] = 1500
     repeat_window_s: Annotated[int, Field(ge=0, le=3600)] = 30
+    pass_within_s: Annotated[int, Field(ge=1, le=60)] = 5
+    alarm: Literal["timed", "until_acknowledged"] = "timed"
 
 
 US_PER_S = 1_000_000
@@ -316,6 +318,14 @@ class Settings(Section):
         lines = {f"lines.{line}": gpio for line, gpio in self.lines.gpios().items()}
         inputs = {f"inputs.{line}": contact.gpio for line, contact in self.inputs.contacts().items()}
         _refuse_clashes(lines | inputs, "of them")
+        return self
+
+    @model_validator(mode="after")
+    def _contact_for_staff(self) -> Self:
+        if self.door.alarm == "until_acknowledged" and self.inputs.staff_override == NO_LINE:
+            raise ValueError("door.alarm: staff acknowledge with inputs.staff_override, which this door lacks")
+        if self.inputs.request_to_exit != NO_LINE and self.lines.exit_relay == NO_LINE:
+            raise ValueError("inputs.request_to_exit: needs lines.exit_relay, which it opens")
         return self
 
     @model_validator(mode="after")

@@ -24,11 +24,16 @@ from kiosk.messages import (
     Elapsed,
     Event,
     Fault,
+    Fire,
     Glimpse,
     Input,
     LinkStatus,
+    Opening,
+    Passage,
     Record,
+    Reset,
     Seen,
+    Sensed,
     Show,
     StageHealth,
     StoredEvent,
@@ -57,7 +62,13 @@ MOST_MISTAKES = 8
 BIGGEST_SEQUENCE = 2**63 - 1
 """What the databases on both sides hold."""
 
-KINDS: dict[str, type[CheckIn] | type[Alert] | type[Fault]] = {"check-in": CheckIn, "alert": Alert, "fault": Fault}
+KINDS: dict[str, type[Event]] = {
+    "check-in": CheckIn,
+    "alert": Alert,
+    "fault": Fault,
+    "passage": Passage,
+    "opening": Opening,
+}
 _KIND_OF = {body: kind for kind, body in KINDS.items()}
 _BODIES = {kind: TypeAdapter(body) for kind, body in KINDS.items()}
 _EVENT_TOPIC = re.compile(rf"{ROOT}/([^/]+)/event/({'|'.join(KINDS)})")
@@ -302,8 +313,8 @@ def _compact(document: object) -> bytes:
 
 # The journal: a line an input with its time and the effects it had, so that a trace is a replay test.
 
-_INPUTS = (Seen, Glimpse, StageHealth, LinkStatus, Answer, Elapsed)
-_JOURNALLED: tuple[type[Any], ...] = (*_INPUTS, Record, Drive, Show, Ask)
+_INPUTS = (Seen, Glimpse, StageHealth, LinkStatus, Answer, Sensed, Elapsed)
+_JOURNALLED: tuple[type[Any], ...] = (*_INPUTS, Record, Drive, Show, Ask, Fire, Reset)
 
 
 _T = TypeVar("_T")

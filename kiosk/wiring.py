@@ -10,9 +10,9 @@ from kiosk.messages import RELAYS, InputLine, Line
 from kiosk.settings import InputSettings, LineSettings
 
 HEADER_PIN = (
-    (27, 28, 3, 5, 7, 29, 31, 26, 24, 21)  # GPIO 0 to 9
-    + (19, 23, 32, 33, 8, 10, 36, 11, 12, 35)
-    + (38, 40, 15, 16, 18, 22, 37, 13)
+    *(27, 28, 3, 5, 7, 29, 31, 26, 24, 21),  # GPIO 0 to 9
+    *(19, 23, 32, 33, 8, 10, 36, 11, 12, 35),
+    *(38, 40, 15, 16, 18, 22, 37, 13),
 )
 """Pin of the 40-pin header for each Broadcom GPIO number, on every Pi that has one."""
 PULLED_UP_AT_POWER_ON = range(9)

@@ -17,7 +17,21 @@ from typing import Any
 import yaml
 
 from kiosk import wire
-from kiosk.messages import Alert, CheckIn, Decision, Direction, Event, Fault, Reason, Scheme, StoredEvent
+from kiosk.messages import (
+    Alert,
+    Cause,
+    CheckIn,
+    Decision,
+    Direction,
+    Event,
+    Fault,
+    Opening,
+    Outcome,
+    Passage,
+    Reason,
+    Scheme,
+    StoredEvent,
+)
 from kiosk.uplink import KEEP_ALIVE_S
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -34,6 +48,8 @@ EVENTS: tuple[Event, ...] = (
     CheckIn(decision=Decision.GRANTED, reasons=(Reason.NO_RISK,), data_age_s=5400, **PERSON, **HERE),
     Alert(reasons=(Reason.AT_RISK_SYMPTOM, Reason.AT_RISK_AREA), **PERSON, **HERE),
     Fault(stage="camera", recovered=False, detail="the camera gives no frames: check its cable", **HERE),
+    Passage(direction=Direction.ENTRY, outcome=Outcome.WITHOUT_GRANT, **HERE),
+    Opening(direction=Direction.ENTRY, cause=Cause.STAFF_OVERRIDE, **HERE),
 )
 EXAMPLE = re.compile(r"(<!-- example: ([a-z-]+) -->\n```json\n)(?:[^`]*\n)?(```)")
 

@@ -123,6 +123,8 @@ def site(direction: Direction = Direction.ENTRY, **changes: Any) -> GateSettings
         frame_size=(1280, 720),
         freshness=None,
         look_up=False,
+        pass_within_s=5,
+        alarm_waits=False,
     )
     return replace(usual, **changes)
 

@@ -1,11 +1,12 @@
-"""A disk that is full, read-only, failing or slow under the outbox: told in words, waited for no longer than the bound.
+"""A disk that is full, read-only, failing or slow: told in words, and the door waits no longer than its bound.
 
     scripts/torture disk [--only full] [--events 60] [--stall 5.0] [--seed 1] [--json]
 
 Each in a process of its own with the real outbox, which is handed events one by one as the door does it: no longer than
 150 ms for each. `full` is a real file system without room, a tmpfs in a mount namespace of its own. The others are real
-calls of SQLite's that strace answers in the kernel's place: `read-only` (EROFS) and `failing` (EIO) on writes to the log
-and the file, `slow` by holding up syncs. In the end every event must be there, in order, once, and the fault told and over.
+calls of SQLite's that strace answers in the kernel's place: `read-only` (EROFS) and `failing` (EIO) on writes to the
+log and the file, `slow` by holding up syncs. In the end every event must be there, in order, once, and the fault told
+and over.
 """
 
 import json
@@ -103,7 +104,7 @@ def faults_of(how: str, did: dict[str, Any], events: int) -> list[str]:
     faults = []
     if did["stored"] != events or not did["in_order"]:
         faults.append(f"{how}: {did['stored']} of {events} stored, in order: {did['in_order']}")
-    if how != "slow" and not (len(did["health"]) >= 2 and did["health"][-1] == ""):  # noqa: PLR2004
+    if how != "slow" and not (len(did["health"]) >= 2 and did["health"][-1] == ""):
         faults.append(f"{how}: the fault was not told, or not that it is over: {did['health']}")
     if not did["late"]:
         faults.append(f"{how}: nothing was late, so the disk was never as it should have been")
@@ -137,6 +138,8 @@ def main() -> int:
     for at in verdict.bounded(range(len(hows)), len(hows), given.seconds, "disks"):
         how = hows[at]
         with tempfile.TemporaryDirectory() as name:
+            if how != "full":  # what is tortured is storing, not making the file
+                Outbox(Path(name) / "outbox.sqlite3", ORIGIN, on_health=print, on_change=lambda: None)._file.close()
             words = command(how, Path(name), given.events, given.stall, random)
             done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode:

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import deque
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -191,15 +192,20 @@ class Nursery:
         )
         self._pause = threading.Event()
 
-    def live(self, log: Path, seconds: float) -> None:
-        """Let a daemon live so long, and kill it."""
+    def live(self, log: Path, seconds: float) -> bool:
+        """Let a daemon live so long, and kill it; whether it lived until then."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(log, file=self._process.stdin, flush=True)
         child = int(self._process.stdout.readline())
         self._pause.wait(seconds)
-        os.kill(child, signal.SIGKILL)
+        lived = True
+        try:
+            os.kill(child, signal.SIGKILL)
+        except ProcessLookupError:
+            lived = False
         self._process.stdout.readline()
+        return lived
 
     def close(self) -> None:
         """End it."""
@@ -228,12 +234,14 @@ def torture(kills: int, seconds: int, random: Random, folder: Path) -> tuple[Tal
     config = prepare(door, port)
     with ExitStack() as stack:
         start_broker(folder, port, stack)
-        start_city("ingest", folder, port, stack)
+        ingest = start_city("ingest", folder, port, stack)
+        threading.Thread(target=deque, args=(ingest.output, 0), daemon=True).start()  # a full pipe would stop it
         nursery = Nursery(config)
         stack.callback(nursery.close)
         for kill in verdict.bounded(range(kills), kills, seconds, "kills"):
             log = folder / f"kiosk-{kill}.log"
-            nursery.live(log, random.uniform(*LIFE_S))
+            if not nursery.live(log, random.uniform(*LIFE_S)):
+                tally.faults.append(f"ended by itself: {log.read_text('utf-8')[-400:]}")
             look(door / "outbox.sqlite3", tally)
             tally.opened += doors_opened(log)
             tally.kills += 1

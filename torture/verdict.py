@@ -11,6 +11,8 @@ from rich.progress import Progress
 from kiosk.clock import S, SystemClock
 
 PASSED, FAILED, UNABLE = 0, 1, 4
+MOST_SAID = 10
+"""Faults; the figures count them all."""
 
 ERRORS = Console(stderr=True)
 """The bar goes here, so that `--json` is alone on standard output."""
@@ -43,10 +45,10 @@ def bounded(rounds: Iterable[int], total: int, seconds: int, what: str) -> Itera
 def tell(name: str, figures: dict[str, Any], faults: list[str], *, as_json: bool) -> int:
     """Print the verdict; the answer is the exit code."""
     if as_json:
-        print(json.dumps({"torture": name, "passed": not faults, **figures, "faults": faults}))
+        print(json.dumps({"torture": name, "passed": not faults, **figures, "faults": faults[:MOST_SAID]}))
     else:
         said = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in figures.items())
         print(f"{name}: {'FAILED' if faults else 'passed'}: {said}")
-        for fault in faults[:10]:
+        for fault in faults[:MOST_SAID]:
             print(f"  {fault}")
     return FAILED if faults else PASSED

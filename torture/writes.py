@@ -1,7 +1,7 @@
 """What a process wrote to the files of one folder and what it synced, in order, read out of strace's words.
 
-The recording is the kernel's view: each write with its bytes, each sync at the time it came back. SQLite's shared memory
-(-shm) is left out: it is made anew from the log.
+The recording is the kernel's view: each write with its bytes, each sync at the time it came back. SQLite's shared
+memory (-shm) is left out: it is made anew from the log.
 """
 
 import re
@@ -53,27 +53,32 @@ def _did(call: str, words: str, answer: int, folder: Path, notes: str) -> Iterat
     texts = [bytes.fromhex(text.replace("\\x", "")) for text in _TEXT.findall(words)]
     if call in {"unlink", "unlinkat", "openat"}:
         path = Path(texts[0].decode())
-        if path.parent == folder and path.name != notes:
-            if call != "openat":
-                yield Did("remove", path.name)
-            elif "O_CREAT" in words:
-                yield Did("create", path.name)
+        made = call == "openat"
+        if path.parent == folder and path.name != notes and (not made or "O_CREAT" in words):
+            yield Did("create" if made else "remove", path.name)
         return
-    on = _ON.match(words)
-    path = Path(
-        bytes.fromhex(on[1].replace("\\x", "")).decode() if on and on[1].startswith("\\x") else on[1] if on else ""
-    )
+    path = _place(words)
     if path == folder and call in {"fsync", "fdatasync"}:
         yield Did("sync", "")
-    if path.parent != folder:
-        return
-    if path.name == notes:
-        yield Did("note", notes, content=texts[0])
-    elif call == "pwrite64":
-        yield Did("write", path.name, int(words.rpartition(", ")[2]), texts[0][:answer])
-    elif call in {"fsync", "fdatasync"}:
-        yield Did("sync", path.name)
-    elif call == "ftruncate":
-        yield Did("truncate", path.name, int(words.rpartition(", ")[2]))
-    else:
-        raise ValueError(f"{call} on {path.name}: this is not how SQLite writes")
+    elif path.parent == folder:
+        yield _to_file(call, words, path.name, texts[0][:answer] if texts else b"", notes)
+
+
+def _place(words: str) -> Path:
+    """The path of the open file a call is about."""
+    on = _ON.match(words)
+    text = on[1] if on else ""
+    return Path(bytes.fromhex(text.replace("\\x", "")).decode() if text.startswith("\\x") else text)
+
+
+def _to_file(call: str, words: str, name: str, content: bytes, notes: str) -> Did:
+    if name == notes:
+        return Did("note", notes, content=content)
+    match call:
+        case "pwrite64":
+            return Did("write", name, int(words.rpartition(", ")[2]), content)
+        case "fsync" | "fdatasync":
+            return Did("sync", name)
+        case "ftruncate":
+            return Did("truncate", name, int(words.rpartition(", ")[2]))
+    raise ValueError(f"{call} on {name}: this is not how SQLite writes")

@@ -76,7 +76,8 @@ def _strip(shape: tuple[int, int], middle: tuple[float, float], angle: float, wi
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     across = (x - middle[0]) * -sin(angle) + (y - middle[1]) * cos(angle)
     along = (x - middle[0]) * cos(angle) + (y - middle[1]) * sin(angle)
-    soft = 1 / (1 + np.exp((np.abs(across) - wide / 2) / (0.55 * haze)))
+    # Beyond 80 it is 0 in any case, and beyond 88 too much for single precision.
+    soft = 1 / (1 + np.exp(np.minimum((np.abs(across) - wide / 2) / (0.55 * haze), 80)))
     return np.asarray(soft * (np.abs(along) < reach), dtype=np.float32)
 
 

@@ -280,7 +280,7 @@ def test_every_code_got_its_verdict(lives: Lives) -> None:
     verdicts = [(body["decision"], *body["reasons"], body["scheme"]) for _, _, body in events]
     foreign = ("denied", "unknown_format", None)
     healthy = ("granted", "no_risk", "declaration")
-    assert verdicts[:6] == [healthy, ("held", "no_declaration", "cccd"), foreign, foreign, foreign, foreign]
+    assert verdicts[:6] == [healthy, ("held", "lookup_unavailable", "cccd"), foreign, foreign, foreign, foreign]
     assert set(verdicts[6:]) == {healthy}
     assert [body["late_record"] for _, _, body in events[:1]] == [False]
 
@@ -419,14 +419,15 @@ def test_a_taken_screen_port_ends_the_daemon(tmp_path: Path, stack: ExitStack) -
     assert sentence.startswith(f"kiosk: screen.port {port} is taken by another program: ")
 
 
-def test_an_outbox_that_is_none_ends_the_daemon_and_is_left_alone(tmp_path: Path, stack: ExitStack) -> None:
-    """Exit code 4; the sentence names the file."""
+def test_an_outbox_that_is_none_is_set_aside_and_the_door_goes_on(tmp_path: Path, stack: ExitStack) -> None:
+    """Its bytes stay under another name, and the new outbox begins with the event that tells of it."""
     site = Site(tmp_path / "door", "door-01")
     site.prepare()
     site.show(b"anything")
     outbox = site.folder / "outbox.sqlite3"
     outbox.write_bytes(b"photos" * 1000)
-    code, said = ended(site, stack)
-    assert (code, outbox.read_bytes()) == (4, b"photos" * 1000)
-    (sentence,) = said.splitlines()
-    assert sentence.startswith(f"kiosk: {outbox}: cannot be used as the outbox (")
+    code, _ = ended(site, stack)
+    assert (code, outbox.with_name("outbox.sqlite3.damaged-1").read_bytes()) == (0, b"photos" * 1000)
+    with closing(sqlite3.connect(outbox)) as connection:
+        (kind, payload) = connection.execute("SELECT kind, payload FROM events ORDER BY sequence LIMIT 1").fetchone()
+    assert (kind, json.loads(payload)["data"]["stage"]) == ("fault", "outbox")

@@ -6,15 +6,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from kiosk.choreography import actuation_for, out_of_order
+from kiosk.choreography import actuation_for, alarm, fire, halt, out_of_order, quiet, tamper
 from kiosk.clock import MS, Now, S
 from kiosk.gate import CityData, Gate
+from kiosk.lane import SENSORS, STUCK_NS
 from kiosk.look_ups import WAIT_NS
 from kiosk.messages import (
     RELAYS,
     Alert,
     Answer,
     Ask,
+    Cause,
     CheckIn,
     Credential,
     Decision,
@@ -22,17 +24,23 @@ from kiosk.messages import (
     Drive,
     Effect,
     Elapsed,
-    Fault,
+    Fire,
     Flag,
     Glimpse,
     Input,
+    InputLine,
     LinkStatus,
+    Opening,
+    Outcome,
+    Passage,
     Reason,
     Record,
     Refusal,
+    Reset,
     Scheme,
     Screen,
     Seen,
+    Sensed,
     Show,
     StageHealth,
     View,
@@ -77,7 +85,10 @@ ANSWERS: dict[bytes, Credential | Refusal] = {
     b"coughing": declared(COUGHING, subject="f6"),
 }
 CARDS = {b"card", b"other card"}
-BLINK = Drive(actuation=out_of_order())
+UNASKED = frozenset(
+    {out_of_order(), tamper(), alarm(), quiet(), *map(fire, Direction), halt(alarm=False), halt(alarm=True)}
+)
+"""What is driven without a verdict or an opening."""
 HELD = Drive(actuation=actuation_for(verdict(Decision.HELD, Reason.ALREADY_PRESENTED), 500))
 GOOD = Glimpse(
     captured_ns=0,
@@ -112,6 +123,12 @@ def _at_risk(event: CheckIn | Alert) -> bool:
     return any(reason.startswith("at_risk.") for reason in event.reasons)
 
 
+def _verdicts(effects: list[Effect]) -> list[Drive]:
+    """What is driven for a verdict: nothing that lasts, no stop, no opening."""
+    drives = [effect for effect in effects if isinstance(effect, Drive) and effect.actuation not in UNASKED]
+    return [drive for drive in drives if drive.actuation.changes[0].on]
+
+
 class Door(RuleBasedStateMachine):
     """A gate under any order of inputs, checked after each step and at the end of the day."""
 
@@ -121,6 +138,7 @@ class Door(RuleBasedStateMachine):
         freshness=st.sampled_from([None, DATA]),
         look_up=st.sampled_from([True, True, True, False]),
         window_s=st.sampled_from([0, WINDOW_S]),
+        alarm_waits=st.booleans(),
     )
     def open_the_door(
         self,
@@ -129,9 +147,17 @@ class Door(RuleBasedStateMachine):
         freshness: Freshness | None,
         look_up: bool,  # noqa: FBT001 - a drawn value
         window_s: int,
+        alarm_waits: bool,  # noqa: FBT001 - a drawn value
     ) -> None:
         """Start with nothing seen."""
-        lane = site(direction, absence_ms=ABSENCE_MS, repeat_window_s=window_s, freshness=freshness, look_up=look_up)
+        lane = site(
+            direction,
+            absence_ms=ABSENCE_MS,
+            repeat_window_s=window_s,
+            freshness=freshness,
+            look_up=look_up,
+            alarm_waits=alarm_waits,
+        )
         self.lane = lane
         self.direction = direction
         self.online = False
@@ -147,6 +173,14 @@ class Door(RuleBasedStateMachine):
         self.clock = ManualClock(START, utc_trusted=utc_trusted)
         self.storing = True
         self.last_seen_ns: dict[bytes, int] = {}
+        self.contacts: dict[InputLine, tuple[bool, int]] = {}
+        self.free = False
+        self.fire_ended_ns = 0
+        self.awaited = False
+        self.passages: Counter[bool] = Counter()
+        self.told_of = 0
+        self.pressed = False
+        self.passing: dict[InputLine, bool] = {}
         self.shown: Counter[bytes] = Counter()
         self.checked_in: Counter[bytes] = Counter()
 
@@ -216,6 +250,20 @@ class Door(RuleBasedStateMachine):
         self.flagged = {flag * 16 for flag in flags} if listed else set()
         self._both(city({**CODES, **ANSWERS}, risk_list=listed, trusting=trusting))
 
+    @rule(line=st.sampled_from(InputLine), active=st.booleans(), troubled=st.sampled_from([False, False, False, True]))
+    def sense(self, line: InputLine, active: bool, troubled: bool) -> None:  # noqa: FBT001 - drawn values
+        """A contact is worked, rests, or cannot be believed."""
+        safe = line not in {*SENSORS, InputLine.STAFF_OVERRIDE}
+        self._sense(line, active=safe if troubled else active, trouble="chatters" if troubled else "")
+
+    @rule(line=st.sampled_from([*SENSORS, *SENSORS, *InputLine]), ms=st.sampled_from([100, 3000, 31_000]))
+    def work(self, line: InputLine, ms: int) -> None:
+        """A contact is worked for a while."""
+        self._sense(line, active=False)
+        self._sense(line, active=True)
+        self.wait(ms)
+        self._sense(line, active=False)
+
     @rule(ms=st.sampled_from([1, 33, 300, 949, 950, 1000, 1500, 1501, 4000]))
     def wait(self, ms: int) -> None:
         """Time passes, and the gate is called at each deadline on the way, as the daemon does."""
@@ -244,8 +292,13 @@ class Door(RuleBasedStateMachine):
         """By the end each showing of a code has one check-in: none lost, none doubled, but repetitions told before."""
         if not hasattr(self, "gate"):
             return
+        for line in (*InputLine, *InputLine):
+            self._sense(line, active=False)
+        self.work(InputLine.STAFF_OVERRIDE, 3000)
         for _ in range(len(CODES)):
             self.wait(4000)
+        assert not self.free
+        assert not self.awaited
         silent = self.shown - self.checked_in
         assert self.checked_in - self.shown == Counter()
         assert set(silent) <= ({b"an", b"binh", *CARDS} if self.may_repeat else set())
@@ -257,6 +310,37 @@ class Door(RuleBasedStateMachine):
     def may_repeat(self) -> bool:
         """Whether this lane may be silent about somebody who tries again."""
         return self.lane.repeat_window_s > 0 and self.direction is Direction.ENTRY
+
+    def _sense(self, line: InputLine, *, active: bool, trouble: str = "") -> None:
+        """What the lane and the fire should make of it, in few words, and the step."""
+        now_ns = self.clock.now().monotonic_ns
+        was, since_ns = self.contacts.get(line, (None, 0))
+        if line in SENSORS:
+            self._expect_passage(line, active, trouble, since_ns)
+        if was is not active:
+            self.contacts[line] = (active, now_ns)
+        if trouble and line in SENSORS:
+            self.contacts.pop(line, None)
+        pressed = line is InputLine.STAFF_OVERRIDE and active and was is False
+        self.pressed = pressed and not self.free
+        if line is InputLine.FIRE and was and not active:
+            self.fire_ended_ns = now_ns
+        self._both(Sensed(line=line, active=active, at_ns=now_ns, trouble=trouble))
+        if line is InputLine.FIRE and active:
+            assert self.free
+
+    def _expect_passage(self, line: InputLine, active: bool, trouble: str, since_ns: int) -> None:  # noqa: FBT001
+        """A passage is from work to rest, under 30 s, of a sensor that was at rest before and is believed."""
+        now_ns = self.clock.now().monotonic_ns
+        was = self.contacts.get(line, (None, 0))[0]
+        if active and was is False and not trouble:
+            self.passing[line] = self.free
+        elif not active and line in self.passing:
+            free = self.passing.pop(line)
+            if not trouble and now_ns - since_ns < STUCK_NS:
+                self.passages[free] += 1
+        if trouble:
+            self.passing.pop(line, None)
 
     def _both(self, given: Input | CityData) -> None:
         self._step(given)
@@ -281,6 +365,7 @@ class Door(RuleBasedStateMachine):
                 self._look_at_drive(effect, effects[:place], check_ins)
             if isinstance(effect, Show):
                 self._look_at_view(effect.view)
+        self._look_at_contacts(effects, now.monotonic_ns)
         self._look_at_decisions(check_ins, effects)
         self._look_at_questions(effects, now.monotonic_ns)
         self._look_at_repetitions(check_ins, effects, now.monotonic_ns)
@@ -289,9 +374,11 @@ class Door(RuleBasedStateMachine):
     def _look_at_record(self, record: Record, now: Now) -> None:
         """A record is one fault, or one check-in with its alert before it where the person is at risk."""
         assert {(event.at, event.utc_trusted) for event in record.events} == {(now.utc, now.utc_trusted)}
-        people = [event for event in record.events if not isinstance(event, Fault)]
+        people = [event for event in record.events if isinstance(event, CheckIn | Alert)]
         if not people:
             assert len(record.events) == 1
+            (event,) = record.events
+            self.told_of += isinstance(event, Passage) and event.outcome is not Outcome.NOT_TAKEN
             return
         *alerts, check_in = people
         assert isinstance(check_in, CheckIn)
@@ -306,16 +393,44 @@ class Door(RuleBasedStateMachine):
         """Lines end at rest; a relay moves for the grant only; a grant has been recorded and may be given."""
         changes, grant = drive.actuation.changes, drive.actuation.grant
         assert not any({change.line: change.on for change in changes}.values())
-        relays = {change.line for change in changes} & set(RELAYS.values())
+        relays = {change.line for change in changes if change.on} & set(RELAYS.values())
         assert relays == ({RELAYS[grant]} if grant else set())
         if grant is None:
             return
-        assert grant is self.direction
+        assert not self.free
         assert self.storing or grant is Direction.EXIT
+        assert self.gate._lane.today is None or self.gate._lane.today.grants > 0
+        if drive.actuation.changes[0].on is False:
+            return  # an opening
+        assert grant is self.direction
         recorded = [event for effect in before if isinstance(effect, Record) for event in effect.events]
         granted = [event for event in recorded if isinstance(event, CheckIn) and event.decision is Decision.GRANTED]
         alarmed = [event for event in check_ins if _at_risk(event)]
         assert granted or (grant is Direction.EXIT and alarmed)
+
+    def _look_at_contacts(self, effects: list[Effect], now_ns: int) -> None:
+        """A fire ends by a reset only, and that is staff's; an alarm by a press only; no way out waits for long."""
+        for effect in effects:
+            if effect == Fire(on=True):
+                self.free = True
+            if isinstance(effect, Reset):
+                worked, since_ns = self.contacts[InputLine.STAFF_OVERRIDE]
+                assert self.free
+                assert not self.contacts[InputLine.FIRE][0]
+                assert (worked, now_ns - max(since_ns, self.fire_ended_ns) >= 3 * S) == (True, True)
+                self.free = False
+        raised = any(set(alarm().changes) <= set(drive.actuation.changes) for drive in _verdicts(effects))
+        if self.pressed and not raised:
+            self.awaited = False
+        self.awaited = (self.awaited or raised) and self.lane.alarm_waits
+        self.pressed = False
+        assert (self.gate._unacknowledged is not None) == self.awaited
+        if Cause.REQUEST_TO_EXIT in self.gate._wanted:
+            assert self.gate.deadline_ns is not None
+            assert self.gate.deadline_ns <= now_ns + 950 * MS
+        today = self.gate._lane.today
+        assert today is None or today.passages == self.passages.total()
+        assert self.told_of == self.passages[False]
 
     def _look_at_view(self, view: View) -> None:
         """Nobody's initials stand on an idle screen, nor beside a word about their health."""
@@ -326,10 +441,11 @@ class Door(RuleBasedStateMachine):
 
     def _look_at_decisions(self, check_ins: list[CheckIn], effects: list[Effect]) -> None:
         """An exit grants everybody, and whoever is granted and still there passes; nobody at risk enters."""
-        grants = sum(isinstance(effect, Drive) and effect.actuation.grant is not None for effect in effects)
+        openings = sum(isinstance(event, Opening) for e in effects if isinstance(e, Record) for event in e.events)
+        grants = sum(isinstance(effect, Drive) and effect.actuation.grant is not None for effect in effects) - openings
         there = [event for event in check_ins if Reason.LEFT_BEFORE_VERDICT not in event.reasons]
         passing = [event for event in there if event.decision is Decision.GRANTED]
-        left_alarmed = [event for event in check_ins if event not in there and _at_risk(event)]
+        left_alarmed = [event for event in check_ins if event not in there and _at_risk(event) and not self.free]
         if self.direction is Direction.EXIT:
             assert passing == there
             assert grants == len(passing) + len(left_alarmed)
@@ -348,9 +464,9 @@ class Door(RuleBasedStateMachine):
             assert self.direction is Direction.ENTRY
             assert len(asked) == 1
             assert asked[0] in {"f6" * 16, "f7" * 16} - self.flagged
-            assert [effect for effect in effects if isinstance(effect, Drive) and effect != BLINK] == []
+            assert _verdicts(effects) == []
             self.asked_ns = now_ns
-        if self.gate._look_ups.pending:
+        if self.gate._look_ups.pending and not self.gate._halted:
             until_ns = max(self.asked_ns + WAIT_NS, self.gate._busy_until_ns)
             assert now_ns < until_ns
             assert self.gate.deadline_ns is not None
@@ -358,10 +474,10 @@ class Door(RuleBasedStateMachine):
 
     def _look_at_repetitions(self, check_ins: list[CheckIn], effects: list[Effect], now_ns: int) -> None:
         """Every verdict that drives is recorded, but a held repetition that says what was said since the grant."""
-        drives = [effect for effect in effects if isinstance(effect, Drive) and effect != BLINK]
+        drives = _verdicts(effects)
         windows = [at for at in self.granted_ns.values() if now_ns - at < self.lane.repeat_window_s * S]
         seen = [event for event in check_ins if Reason.LEFT_BEFORE_VERDICT not in event.reasons or _at_risk(event)]
-        if len(drives) > len(seen):
+        if len(drives) > len(seen) and not self.free:
             assert self.may_repeat
             assert (drives[-1], bool(windows)) == (HELD, True)
         for event in check_ins:

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from kiosk import wire
+from kiosk.drops import explained
 from kiosk.messages import Alert, CheckIn, Decision, Direction, Event, Fault, Reason, Scheme
 from kiosk.outbox import Outbox
+from kiosk.outbox_file import Bounds
 from tests.waiting import until
 
 ORIGIN = wire.Origin(device="door-01", place="place-0001", access_point="main")
@@ -37,15 +39,19 @@ EVENTS: tuple[Event, ...] = (
     ),
     Fault(at=AT, utc_trusted=True, stage="camera", recovered=False, detail="ống kính bị che"),
 )
+FAULT_OF_OURS = EVENTS[2]
+BOUNDS = Bounds(most_events=12)
 
 
 class OutboxIsAList(RuleBasedStateMachine):
-    """The model: every event ever accepted, in order, and which of them the city has acknowledged."""
+    """The model: every event ever accepted by sequence, and which were acknowledged or, beyond the bound, dropped."""
 
     def __init__(self) -> None:
         super().__init__()
         self._folder = tempfile.TemporaryDirectory()
-        self._accepted: list[Event] = []
+        self._accepted: dict[int, Event] = {}
+        self._reports: set[int] = set()
+        self._dropped: set[int] = set()
         self._acknowledged: set[int] = set()
         self._ledger = ""
 
@@ -53,7 +59,7 @@ class OutboxIsAList(RuleBasedStateMachine):
     def open(self) -> None:
         """Open the file and let its writer run."""
         path = Path(self._folder.name) / "outbox.sqlite3"
-        self._box = Outbox(path, ORIGIN, on_health=self._never, on_change=lambda: None)
+        self._box = Outbox(path, ORIGIN, on_health=self._never, on_change=lambda: None, bounds=BOUNDS)
         self._writer = threading.Thread(target=self._box.write, args=(lambda: None,))
         self._writer.start()
         self._ledger = self._ledger or self._box.ledger
@@ -63,14 +69,14 @@ class OutboxIsAList(RuleBasedStateMachine):
         """Events of one receipt get the next sequences."""
         receipt = self._box.append(events)
         assert receipt.wait(10.0)
-        first = len(self._accepted) + 1
+        first = self._last() + 1
         assert receipt.sequences == tuple(range(first, first + len(events)))
-        self._accepted += events
+        self._accepted |= dict(zip(receipt.sequences, events, strict=True))
 
     @rule(sequences=st.lists(st.integers(min_value=1, max_value=30), min_size=1, max_size=8))
     def acknowledge(self, sequences: list[int]) -> None:
         """The city may acknowledge anything, repeatedly and in any order, but never what it has not been given."""
-        known = [number for number in sequences if number <= len(self._accepted)]
+        known = [number for number in sequences if number <= self._last()]
         self._box.acknowledge(self._ledger, known)
         self._acknowledged |= set(known)
 
@@ -86,17 +92,43 @@ class OutboxIsAList(RuleBasedStateMachine):
         self.open()
 
     @invariant()
-    def what_waits_is_what_was_accepted_and_not_acknowledged(self) -> None:
-        """Read back whole, in order, under one ledger."""
-        waiting = [number for number in range(1, len(self._accepted) + 1) if number not in self._acknowledged]
-        until(lambda: self._box.waiting == len(waiting))
+    def what_waits_is_what_was_accepted_and_neither_acknowledged_nor_reported_as_dropped(self) -> None:
+        """Read back whole, in order, under one ledger; the reports alone come in between."""
+        until(self._settled)
         assert self._box.ledger == self._ledger
-        rows = self._box.after(0, 1000)
-        assert [row.sequence for row in rows] == waiting
-        read = [wire.decode_event(wire.event_topic("door-01", row.kind), row.payload) for row in rows]
-        assert [one.stored.event for one in read if isinstance(one, wire.Received)] == [
-            self._accepted[number - 1] for number in waiting
+        read = self._read()
+        assert [event for sequence, event in read.items() if sequence not in self._reports] == [
+            self._accepted[sequence] for sequence in read if sequence not in self._reports
         ]
+
+    @invariant()
+    def no_alert_and_no_report_is_dropped_and_the_bound_holds_for_the_rest(self) -> None:
+        """Beyond the bound there is less than a lot of anything else."""
+        dropped = [self._accepted[sequence] for sequence in self._dropped - self._reports]
+        assert not any(isinstance(event, Alert) for event in dropped)
+        assert not self._dropped & self._reports
+        rest = [number for number in self._read() if not isinstance(self._accepted.get(number, FAULT_OF_OURS), Alert)]
+        droppable = [number for number in rest if number not in self._reports]
+        assert self._box.waiting <= BOUNDS.most_events or len(droppable) < BOUNDS.lot
+
+    def _settled(self) -> bool:
+        """Whether just that waits; reports are learnt on the way."""
+        read, waiting = self._read(), self._box.waiting
+        for sequence, event in read.items():
+            if isinstance(event, Fault) and event.stage == "outbox":
+                self._reports.add(sequence)
+                self._dropped |= {number for span in explained(event.detail) for number in span}
+        known = self._accepted.keys() | self._reports
+        assert known == set(range(1, self._last() + 1))
+        return list(read) == sorted(known - self._acknowledged - self._dropped) and waiting == len(read)
+
+    def _read(self) -> dict[int, Event]:
+        rows = self._box.after(0, 1000)
+        read = [wire.decode_event(wire.event_topic("door-01", row.kind), row.payload) for row in rows]
+        return {one.stored.sequence: one.stored.event for one in read if isinstance(one, wire.Received)}
+
+    def _last(self) -> int:
+        return max([0, *self._accepted, *self._reports])
 
     def teardown(self) -> None:
         """Leave no thread and no file."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kiosk import cli, wire
-from kiosk.messages import Alert, Ask, CheckIn, Drive, Event, Record, Show
+from kiosk.messages import Alert, Ask, CheckIn, Drive, Event, Fault, Passage, Record, Show
 from tests.replay.make_cases import gate_of
 
 CASES = Path(__file__).parent / "cases"
@@ -80,7 +80,11 @@ def _told(event: Event) -> str:
             return f"{decision} {' '.join(reasons)}"
         case Alert(reasons=reasons):
             return f"alert {' '.join(reasons)}"
-    return f"{event.stage} {'recovers' if event.recovered else 'fails'}"
+        case Fault(stage=stage, recovered=recovered):
+            return f"{stage} {'recovers' if recovered else 'fails'}"
+        case Passage(outcome=outcome):
+            return outcome
+    return event.cause
 
 
 def _story(fact: str) -> Iterator[str]:

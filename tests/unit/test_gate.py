@@ -1,16 +1,19 @@
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from kiosk import choreography
 from kiosk.clock import MS, Now
-from kiosk.gate import Gate
+from kiosk.gate import STUCK, UNACKNOWLEDGED, Gate
+from kiosk.lane import HEARD_LATE_NS
 from kiosk.look_ups import WAIT_NS
 from kiosk.messages import (
     Alert,
     Answer,
     Ask,
+    Cause,
     CheckIn,
     Credential,
     Decision,
@@ -19,18 +22,26 @@ from kiosk.messages import (
     Effect,
     Elapsed,
     Fault,
+    Fire,
     Flag,
     Glimpse,
     Hint,
+    InputLine,
     LinkStatus,
+    Opening,
+    Outcome,
+    Passage,
     Reason,
     Record,
     Refusal,
+    Reset,
     Scheme,
     Screen,
     Seen,
+    Sensed,
     Show,
     StageHealth,
+    Tally,
     View,
 )
 from kiosk.risk import Freshness, Rules
@@ -856,3 +867,337 @@ def test_an_alarm_is_not_cut_short_by_an_answer() -> None:
     assert (_answer(gate, 1700, SIGNED), gate.deadline_ns) == ([], 4601 * MS)
     assert (_elapse(gate, 1800), _elapse(gate, 4600)) == ([], [])
     assert _events(_elapse(gate, 4601)) == ["granted no_risk"]
+
+
+KEY = InputLine.STAFF_OVERRIDE
+RED_BLINK = Drive(actuation=choreography.tamper())
+SIREN = Drive(actuation=choreography.alarm())
+
+
+def _sense(gate: Gate, ms: int, line: InputLine, *, active: bool = True, trouble: str = "") -> list[Effect]:
+    return gate.step(Sensed(line=line, active=active, at_ns=ms * MS, trouble=trouble), at_ms(ms))
+
+
+def _fitted(direction: Direction = Direction.ENTRY, rules: Rules = RULES, **changes: Any) -> Gate:  # noqa: ANN401 - any setting
+    """A gate whose every contact has been heard, at rest."""
+    gate = Gate(site(direction, relay_pulse_ms=PULSE_MS, absence_ms=ABSENCE_MS, **changes), city(CODES, rules))
+    for line in InputLine:
+        _sense(gate, 0, line, active=False)
+    return gate
+
+
+def _pass(gate: Gate, ms: int, line: InputLine = InputLine.ENTRY_PASSAGE) -> list[Effect]:
+    _sense(gate, ms, line)
+    return [effect for effect in _sense(gate, ms + 300, line, active=False) if not isinstance(effect, Show)]
+
+
+def _passage(ms: int, outcome: Outcome, direction: Direction = Direction.ENTRY) -> Record:
+    passage = Passage(at=at_ms(ms).utc, utc_trusted=True, direction=direction, outcome=outcome)
+    return Record(events=(passage,), before_drive=False)
+
+
+def _opening(ms: int, direction: Direction, cause: Cause) -> list[Effect]:
+    """Staff's opening waits for its record; a way out does not."""
+    staff = cause is Cause.STAFF_OVERRIDE
+    event = Opening(at=at_ms(ms).utc, utc_trusted=True, direction=direction, cause=cause)
+    record = Record(events=(event,), before_drive=staff)
+    drive = Drive(actuation=choreography.opening(direction, PULSE_MS, alarm=False))
+    return [record, drive] if staff else [drive, record]
+
+
+def _shown(effects: list[Effect]) -> list[tuple[Screen, str]]:
+    return [(effect.view.screen, effect.view.fault) for effect in effects if isinstance(effect, Show)]
+
+
+def _without_shows(effects: list[Effect]) -> list[Effect]:
+    return [effect for effect in effects if not isinstance(effect, Show)]
+
+
+def test_what_comes_of_a_grant_is_recorded() -> None:
+    """Taken, then somebody behind, then somebody out the wrong way: three passages, and the figures on the strip."""
+    gate = _fitted()
+    _see(gate, 0, AN)
+    assert _pass(gate, 1000) == [_passage(1300, Outcome.TAKEN)]
+    assert _pass(gate, 2000) == [_passage(2300, Outcome.WITHOUT_GRANT)]
+    assert _pass(gate, 3000, InputLine.EXIT_PASSAGE) == [_passage(3300, Outcome.WRONG_WAY, Direction.EXIT)]
+    (view,) = [effect.view for effect in _elapse(gate, 4000) if isinstance(effect, Show)]
+    assert view.today == Tally(presentations=1, grants=1, passages=3, without_grant=2)
+
+
+def test_a_grant_that_nobody_took_is_annulled_and_the_person_may_come_back() -> None:
+    """The gate asks to be called for it; within the repeat window the same code opens again."""
+    gate = _fitted()
+    _see(gate, 0, AN)
+    _elapse(gate, 4000)
+    void_ms = 5000 + HEARD_LATE_NS // MS
+    assert gate.deadline_ns == void_ms * MS
+    assert _elapse(gate, void_ms) == [_passage(void_ms, Outcome.NOT_TAKEN)]
+    assert _see(gate, 8000, AN)[1] == _drive(Decision.GRANTED)
+
+
+def test_a_door_without_passage_sensors_tells_of_no_passage() -> None:
+    """Nor does its strip have figures that nobody counted."""
+    gate = _gate()
+    effects = [*_see(gate, 0, AN), *_elapse(gate, 4000), *_elapse(gate, 60_000)]
+    events = [event for effect in effects if isinstance(effect, Record) for event in effect.events]
+    assert [type(event) for event in events] == [CheckIn]
+    assert [effect.view.today for effect in effects if isinstance(effect, Show)] == [None, None]
+
+
+def test_a_stuck_passage_sensor_is_a_fault_until_it_rests() -> None:
+    """Its passage is none."""
+    gate = _fitted()
+    _sense(gate, 1000, InputLine.ENTRY_PASSAGE)
+    assert gate.deadline_ns == 31_000 * MS
+    assert _without_shows(_elapse(gate, 31_000)) == [_fault("entry_passage", 31_000, STUCK)]
+    rested = _sense(gate, 40_000, InputLine.ENTRY_PASSAGE, active=False)
+    assert _without_shows(rested) == [_fault("entry_passage", 40_000, STUCK, recovered=True)]
+
+
+def test_a_passage_sensor_in_trouble_is_a_fault() -> None:
+    """In the words of whoever reads it."""
+    effects = _sense(_fitted(), 1000, InputLine.ENTRY_PASSAGE, active=False, trouble="chatters")
+    assert _without_shows(effects) == [_fault("entry_passage", 1000, "chatters")]
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_staff_open_the_lane_once_for_each_press(direction: Direction) -> None:
+    """In its own direction, recorded first; leaning on the key opens nothing more and is told after ten seconds."""
+    gate = _fitted(direction)
+    assert _without_shows(_sense(gate, 1000, KEY)) == _opening(1000, direction, Cause.STAFF_OVERRIDE)
+    leant = "held for 10 s; nothing more opens until it is let go"
+    told = [effect for ms in range(2000, 12_000, 500) for effect in _elapse(gate, ms)]
+    assert [effect for effect in _without_shows(told) if effect not in _annulled(told)] == [_fault(KEY, 11_000, leant)]
+    _sense(gate, 12_000, KEY, active=False)
+    assert _without_shows(_sense(gate, 13_000, KEY)) == _opening(13_000, direction, Cause.STAFF_OVERRIDE)
+
+
+def _annulled(effects: list[Effect]) -> list[Effect]:
+    return [effect for effect in effects if isinstance(effect, Record) and isinstance(effect.events[0], Passage)]
+
+
+def test_staff_wait_for_the_verdict_before_them() -> None:
+    """One opening at a time; the gate asks to be called for it."""
+    gate = _fitted()
+    _see(gate, 0, AN)
+    assert (_without_shows(_sense(gate, 100, KEY)), gate.deadline_ns) == ([], 950 * MS)
+    assert _without_shows(_elapse(gate, 950)) == _opening(950, Direction.ENTRY, Cause.STAFF_OVERRIDE)
+    assert _without_shows(_see(gate, 1000, BINH)) == []
+    assert _see(gate, 1900, BINH)[1] == _drive(Decision.GRANTED)
+
+
+def test_staff_open_no_entry_that_nobody_would_know_of() -> None:
+    """While events cannot be stored; the press is not kept for later. An exit opens."""
+    entry, out = _fitted(), _fitted(Direction.EXIT)
+    for gate in (entry, out):
+        _health(gate, 0, "outbox", "disk full")
+    assert _without_shows(_sense(entry, 1000, KEY)) == []
+    assert _without_shows(_health(entry, 1500, "outbox", "")) == [_fault("outbox", 1500, "disk full", recovered=True)]
+    assert _without_shows(_sense(out, 1000, KEY)) == _opening(1000, Direction.EXIT, Cause.STAFF_OVERRIDE)
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_a_request_to_exit_opens_at_once(direction: Direction) -> None:
+    """Before its record, and while somebody is being let in; the next verdict waits for it."""
+    gate = _fitted(direction)
+    if direction is Direction.ENTRY:
+        _see(gate, 900, AN)
+    effects = _sense(gate, 1000, InputLine.REQUEST_TO_EXIT)
+    assert _without_shows(effects) == _opening(1000, Direction.EXIT, Cause.REQUEST_TO_EXIT)
+    assert _without_shows(_see(gate, 1949, BINH)) == []
+    assert _see(gate, 1950, BINH)[1] == _drive(Decision.GRANTED, direction=direction)
+
+
+def test_a_request_while_the_exit_is_open_opens_it_again_after() -> None:
+    """None is lost; two at once are one."""
+    gate = _fitted()
+    for ms in (1000, 1200, 1300):
+        _sense(gate, ms, InputLine.REQUEST_TO_EXIT)
+        _sense(gate, ms + 50, InputLine.REQUEST_TO_EXIT, active=False)
+    assert gate.deadline_ns == 1950 * MS
+    assert _without_shows(_elapse(gate, 1950)) == _opening(1950, Direction.EXIT, Cause.REQUEST_TO_EXIT)
+    assert _elapse(gate, 2900) == []
+
+
+@pytest.mark.parametrize("faults", [("outbox",), ("camera", "lines", "outbox")])
+def test_no_fault_and_no_stop_keeps_anybody_in(faults: tuple[str, ...]) -> None:
+    """A request to exit opens while everything else is out of order."""
+    gate = _fitted()
+    for stage in faults:
+        _health(gate, 0, stage, "broken")
+    _sense(gate, 100, InputLine.EMERGENCY_STOP)
+    effects = _sense(gate, 1000, InputLine.REQUEST_TO_EXIT)
+    assert effects[:2] == _opening(1000, Direction.EXIT, Cause.REQUEST_TO_EXIT)
+
+
+def test_a_siren_goes_on_while_somebody_goes_out() -> None:
+    """The opening has the alarm's lights and sounds in place of its own."""
+    gate = _fitted()
+    _see(gate, 0, COUGHER)
+    (drive,) = [e for e in _sense(gate, 1000, InputLine.REQUEST_TO_EXIT) if isinstance(e, Drive)]
+    assert drive == Drive(actuation=choreography.opening(Direction.EXIT, PULSE_MS, alarm=True))
+
+
+def test_an_emergency_stop_puts_relays_to_rest_and_halts_an_entry() -> None:
+    """Codes and staff open nothing; with its release the next code does, and the press is not kept."""
+    gate = _fitted()
+    _see(gate, 0, AN)
+    effects = _sense(gate, 100, InputLine.EMERGENCY_STOP)
+    assert effects[0] == Drive(actuation=choreography.halt(alarm=False))
+    assert _grants([*_see(gate, 2000, BINH), *_sense(gate, 2500, KEY), *_elapse(gate, 3000)]) == []
+    assert _shown(_elapse(gate, 4000)) == [
+        (Screen.OUT_OF_ORDER, "emergency_stop: the emergency stop is pressed, or its wire is broken")
+    ]
+    released = _sense(gate, 4100, InputLine.EMERGENCY_STOP, active=False)
+    assert _grants(released) == []
+    assert _drive(Decision.HELD) in _see(gate, 5000, AN, BINH)
+    assert _drive(Decision.GRANTED) in _see(gate, 6000, AN, BINH)
+
+
+def test_an_emergency_stop_never_halts_an_exit() -> None:
+    """Its relay rests for the moment; who shows a code then is let out."""
+    gate = _fitted(Direction.EXIT)
+    effects = _sense(gate, 100, InputLine.EMERGENCY_STOP)
+    assert effects[0] == Drive(actuation=choreography.halt(alarm=False))
+    assert _see(gate, 2000, AN)[1] == _drive(Decision.GRANTED, direction=Direction.EXIT)
+
+
+def test_somebody_who_leaves_during_a_stop_is_recorded() -> None:
+    """As everybody who leaves before the door has time for them."""
+    gate = _fitted()
+    _sense(gate, 100, InputLine.EMERGENCY_STOP)
+    _see(gate, 200, AN)
+    assert _events(_elapse(gate, 201 + ABSENCE_MS)) == ["held left_before_verdict"]
+
+
+def test_an_open_housing_is_recorded_and_blinks_red() -> None:
+    """Every two seconds until it is closed."""
+    gate = _fitted()
+    why = "the housing is open, or the contact's wire is broken"
+    assert _without_shows(_sense(gate, 100, InputLine.TAMPER)) == [_fault("tamper", 100, why), RED_BLINK]
+    assert (gate.deadline_ns, _elapse(gate, 2100)) == (2100 * MS, [RED_BLINK])
+    closed = _sense(gate, 2200, InputLine.TAMPER, active=False)
+    assert _without_shows(closed) == [_fault("tamper", 2200, why, recovered=True)]
+    assert (_elapse(gate, 4100), gate.deadline_ns) == ([], None)
+
+
+ON, OVER = "the fire alarm is on, or its wire is broken", "the fire alarm has ended; staff reset the door by holding"
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_a_fire_releases_the_lane_until_staff_reset_it(direction: Direction) -> None:
+    """The end of the alarm changes neither screen nor lights; a short press does nothing, three seconds do."""
+    gate = _fitted(direction)
+    blink = Drive(actuation=choreography.fire(direction))
+    effects = _sense(gate, 1000, InputLine.FIRE)
+    assert effects[:3] == [Fire(on=True), _fault("fire", 1000, ON), blink]
+    assert _shown(effects) == [(Screen.FIRE, f"fire: {ON}")]
+    over = _sense(gate, 3000, InputLine.FIRE, active=False)
+    assert [over[0], over[2]] == [Fire(on=False), blink]
+    assert [(screen, fault.split(" by")[0]) for screen, fault in _shown(over)] == [
+        (Screen.FIRE, f"fire: {OVER.removesuffix(' by holding')}")
+    ]
+    assert _sense(gate, 3500, KEY) == []
+    assert _sense(gate, 4000, KEY, active=False) == []
+    assert _grants([*_elapse(gate, 8000), *_sense(gate, 10_000, KEY)]) == []
+    reset = [*_elapse(gate, 12_999), *_elapse(gate, 13_000)]
+    assert [effect for effect in reset if isinstance(effect, Reset)] == [Reset()]
+    assert _shown(reset) == [(Screen.ATTRACT, "")]
+    assert _see(gate, 14_000, AN)[1] == _drive(Decision.GRANTED, direction=direction)
+
+
+@pytest.mark.parametrize(
+    ("direction", "told"),
+    [
+        (
+            Direction.ENTRY,
+            ["held left_before_verdict", "denied at_risk.symptom left_before_verdict"],
+        ),
+        (Direction.EXIT, ["granted left_before_verdict", "granted at_risk.symptom left_before_verdict"]),
+    ],
+)
+def test_in_a_fire_codes_are_recorded_and_nothing_moves(direction: Direction, told: list[str]) -> None:
+    """Nobody is judged, held or let in; the health authority still hears of somebody at risk."""
+    gate = _fitted(direction)
+    _sense(gate, 1000, InputLine.FIRE)
+    effects = _see(gate, 1100, AN, COUGHER)
+    assert _events(effects) == told
+    assert [effect for effect in effects if isinstance(effect, Drive | Ask)] == []
+    assert _shown(effects) == [(Screen.FIRE, f"fire: {ON}")]
+    assert sum(isinstance(event, Alert) for e in effects if isinstance(e, Record) for event in e.events) == 1
+    moved = [*_sense(gate, 1200, InputLine.REQUEST_TO_EXIT), *_sense(gate, 1300, KEY), *_elapse(gate, 20_000)]
+    assert _grants(moved) == []
+
+
+def test_a_fire_ends_a_verdict_and_nobody_waits_for_an_answer() -> None:
+    """Who was being looked up is recorded when the answer is due, and not let in."""
+    gate = _asking()
+    _see(gate, 100, CARD)
+    assert _shown(_sense(gate, 200, InputLine.FIRE)) == [(Screen.FIRE, f"fire: {ON}")]
+    effects = _elapse(gate, 900)
+    assert _events(effects) == ["held left_before_verdict lookup_unavailable"]
+    assert _grants(effects) == []
+
+
+def test_passages_in_a_fire_are_counted_and_are_nobodys_fault() -> None:
+    """Everybody may go, either way; grants from before it are neither taken nor annulled."""
+    gate = _fitted()
+    _see(gate, 0, AN)
+    _sense(gate, 1000, InputLine.FIRE)
+    told = [*_pass(gate, 2000), *_pass(gate, 3000, InputLine.EXIT_PASSAGE), *_elapse(gate, 9000)]
+    assert [effect for effect in told if isinstance(effect, Record)] == []
+
+
+def _waiting(direction: Direction = Direction.ENTRY) -> Gate:
+    gate = _fitted(direction, alarm_waits=True)
+    _see(gate, 0, COUGHER)
+    return gate
+
+
+def test_an_alarm_lasts_until_staff_acknowledge_it() -> None:
+    """The siren every six seconds, the screen all the time; one press ends both and opens nothing."""
+    gate = _waiting()
+    siren = [(ms, effect) for ms in range(500, 20_000, 500) for effect in _elapse(gate, ms)]
+    assert siren == [(6000, SIREN), (12_000, SIREN), (18_000, SIREN)]
+    pressed = _sense(gate, 20_000, KEY)
+    told = UNACKNOWLEDGED.fault
+    assert pressed[:2] == [Drive(actuation=choreography.quiet()), _fault("alarm", 20_000, told, recovered=True)]
+    assert _shown(pressed) == [(Screen.ATTRACT, "")]
+    _sense(gate, 21_000, KEY, active=False)
+    assert _sense(gate, 22_000, KEY)[0] == _opening(22_000, Direction.ENTRY, Cause.STAFF_OVERRIDE)[0]
+
+
+def test_that_staff_are_awaited_is_told_to_the_city() -> None:
+    """When the alarm begins, after the alert and the check-in."""
+    gate = _fitted(alarm_waits=True)
+    effects = _without_shows(_see(gate, 0, COUGHER))
+    assert effects[0] == _drive(Decision.DENIED, alarm=True)
+    assert effects[2:] == [_fault("alarm", 0, UNACKNOWLEDGED.fault)]
+
+
+def test_an_entry_judges_nobody_until_the_alarm_is_acknowledged() -> None:
+    """Then at once; who leaves before is recorded."""
+    gate = _waiting()
+    assert _without_shows(_see(gate, 4500, AN)) == []
+    assert _events(_elapse(gate, 4501 + ABSENCE_MS)) == ["held left_before_verdict"]
+    assert _without_shows(_see(gate, 7000, BINH)) == []
+    assert _grants(_sense(gate, 7100, KEY)) == [Direction.ENTRY]
+
+
+def test_an_exit_goes_on_during_its_alarm() -> None:
+    """Everybody is let out; the siren sounds again when the lights are free."""
+    gate = _waiting(Direction.EXIT)
+    assert _drive(Decision.GRANTED, direction=Direction.EXIT) in _see(gate, 5500, AN)
+    assert _elapse(gate, 6000) == []
+    assert _elapse(gate, 6450) == [SIREN]
+    assert _shown(_elapse(gate, 9500)) == [(Screen.AT_RISK, f"alarm: {UNACKNOWLEDGED.fault}")]
+
+
+def test_a_fire_does_not_acknowledge_an_alarm() -> None:
+    """It goes on after the reset, which is no acknowledgement either."""
+    gate = _waiting()
+    for ms, line, active in ((1000, InputLine.FIRE, True), (2000, InputLine.FIRE, False), (3000, KEY, True)):
+        _sense(gate, ms, line, active=active)
+    reset = _elapse(gate, 6000)
+    assert [effect for effect in reset if isinstance(effect, Reset | Drive)] == [Reset(), SIREN]
+    assert _shown(reset) == [(Screen.AT_RISK, f"alarm: {UNACKNOWLEDGED.fault}")]

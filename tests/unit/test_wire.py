@@ -15,6 +15,7 @@ from kiosk.messages import (
     Alert,
     Answer,
     Ask,
+    Cause,
     CheckIn,
     Decision,
     Direction,
@@ -30,6 +31,9 @@ from kiosk.messages import (
     Line,
     LineChange,
     LinkStatus,
+    Opening,
+    Outcome,
+    Passage,
     Reason,
     Record,
     Scheme,
@@ -78,7 +82,9 @@ ALERT = Alert(
     sealed="c2VhbGVk",
 )
 FAULT = Fault(at=START, utc_trusted=True, stage="camera", recovered=False, detail="tối quá: no light")
-EVENTS: tuple[Event, ...] = (CHECK_IN, FOREIGN, ALERT, FAULT)
+PASSAGE = Passage(at=START, utc_trusted=True, direction=Direction.EXIT, outcome=Outcome.WRONG_WAY)
+OPENING = Opening(at=START, utc_trusted=True, direction=Direction.ENTRY, cause=Cause.STAFF_OVERRIDE)
+EVENTS: tuple[Event, ...] = (CHECK_IN, FOREIGN, ALERT, FAULT, PASSAGE, OPENING)
 Document = dict[str, Any]
 
 

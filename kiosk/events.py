@@ -1,0 +1,55 @@
+"""PURE. What is told to the city of a verdict, a passage and an opening. The gate decides when."""
+
+from kiosk.clock import Now
+from kiosk.lane import Told
+from kiosk.messages import (
+    Alert,
+    Cause,
+    CheckIn,
+    Credential,
+    Direction,
+    Event,
+    Opening,
+    Passage,
+    Refusal,
+    Verdict,
+)
+
+
+def of_verdict(verdict: Verdict, read: Credential | Refusal, now: Now) -> tuple[Event, ...]:
+    """A check-in, with an alert before it where there is an alarm."""
+    subject, sealed = (read.subject, read.sealed) if isinstance(read, Credential) else (None, "")
+    check_in = CheckIn(
+        at=now.utc,
+        utc_trusted=now.utc_trusted,
+        direction=verdict.direction,
+        decision=verdict.decision,
+        reasons=verdict.reasons,
+        scheme=read.scheme,
+        subject=subject,
+        data_age_s=verdict.data_age_s,
+        city_age_s=verdict.city_age_s,
+        sealed=sealed,
+    )
+    if not verdict.alarm:
+        return (check_in,)
+    alert = Alert(
+        at=now.utc,
+        utc_trusted=now.utc_trusted,
+        direction=verdict.direction,
+        reasons=tuple(reason for reason in verdict.reasons if reason.startswith("at_risk.")),
+        scheme=read.scheme,
+        subject=subject,
+        sealed=sealed,
+    )
+    return (alert, check_in)
+
+
+def of_passage(told: Told, now: Now) -> Passage:
+    """What the lane has told; it knows whose grant is void, the city is not told."""
+    return Passage(at=now.utc, utc_trusted=now.utc_trusted, direction=told.direction, outcome=told.outcome)
+
+
+def of_opening(direction: Direction, cause: Cause, now: Now) -> Opening:
+    """An opening without a code."""
+    return Opening(at=now.utc, utc_trusted=now.utc_trusted, direction=direction, cause=cause)
