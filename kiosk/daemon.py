@@ -39,6 +39,7 @@ from kiosk.messages import (
     Elapsed,
     Fire,
     Input,
+    Line,
     Record,
     Reset,
     Show,
@@ -144,7 +145,8 @@ class Daemon:
         )
         self._gate = gate_for(parts.loaded, self._city_data(self._feed.bundle, self._feed.risk_list))
         fitted = settings.lines.gpios()
-        interlock = Interlock(limits_for(fitted, settings.lines.relay_pulse_ms))
+        freed = frozenset(map(Line, settings.lines.fire_on))
+        interlock = Interlock(limits_for(fitted, settings.lines.relay_pulse_ms, freed))
         self._player = Player(parts.lines, frozenset(fitted), interlock)
 
     def stop(self) -> None:

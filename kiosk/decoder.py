@@ -47,8 +47,8 @@ FUSED = "fusion"
 
 MOST_SIGHTINGS = 8
 """Of one frame: two people can hold up two codes; a wall of codes is an attack on the time of the judge."""
-IDLE_FRAMES_PER_THOROUGH_LOOK = 5
-"""Where nothing stirs; the looks between cost half, and miss what is near the camera or light on dark."""
+IDLE_FRAMES_PER_LOOK = 3
+"""Where nothing stirs: what comes to the door stirs, and is looked at in its first frame."""
 IDLE_FRAMES_PER_WIDE_LOOK = 90
 """Every three seconds at 30 fps: a whole-frame search costs about twenty times what zxing-cpp costs."""
 SEARCH_NS = S
@@ -136,7 +136,7 @@ class Reader:
 
     def __init__(self) -> None:
         self._sharpened = repaired(sharpened)
-        self._frames = 0
+        self._frames = -1
         self._awake_until_ns = 0
         self._stir = Stir()
 
@@ -144,10 +144,11 @@ class Reader:
         """Read what can be read at once. Never raises, whatever the picture."""
         if not is_picture(frame.luma):
             return Look()
-        awake = self._is_awake(frame)
-        thorough = awake or self._frames % IDLE_FRAMES_PER_THOROUGH_LOOK == 0
         self._frames += 1
-        reads, places = locate_zxing(frame.luma, thorough=thorough)
+        awake = self._is_awake(frame)
+        if not awake and self._frames % IDLE_FRAMES_PER_LOOK:
+            return Look()
+        reads, places = locate_zxing(frame.luma)
         engine = "zxing-cpp"
         if reads or places:
             self._awake_until_ns = frame.captured_ns + SEARCH_NS
@@ -159,7 +160,7 @@ class Reader:
             # zxing-cpp may tell of a code without saying where: nothing to crop, still something to say.
             glimpse = glimpses.measure(frame.luma, places[0], frame.captured_ns, frame.exposure)
             return Look(wanted=Wanted(frame=frame, places=tuple(places)), glimpse=glimpse)
-        searched = awake or self._frames % IDLE_FRAMES_PER_WIDE_LOOK == 0
+        searched = awake or (self._frames and self._frames % IDLE_FRAMES_PER_WIDE_LOOK == 0)
         return Look(wanted=Wanted(frame=frame)) if searched else Look()
 
     def _is_awake(self, frame: Frame) -> bool:

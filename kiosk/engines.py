@@ -65,21 +65,13 @@ def quad_of(corners: Iterable[tuple[float, float]]) -> Quad:
     return first, second, third, fourth
 
 
-def locate_zxing(luma: Luma, *, thorough: bool = True) -> Found:
+def locate_zxing(luma: Luma) -> Found:
     """Every code zxing-cpp reads, and the place of every one it finds but cannot read.
 
-    Model 2 only: with `QRCode` come Micro QR codes, whose smallest size corrects no errors and invents digits. Half the
-    time where not `thorough`: then codes near the camera and light ones on dark ground may be missed.
+    Model 2 only: with `QRCode` come Micro QR codes, whose smallest size corrects no errors and invents digits.
     """
     reads, places = [], []
-    for code in zxingcpp.read_barcodes(
-        luma,
-        formats=_MODEL_2,
-        text_mode=_HEX_ECI,
-        return_errors=True,
-        try_downscale=thorough,
-        try_invert=thorough,
-    ):
+    for code in zxingcpp.read_barcodes(luma, formats=_MODEL_2, text_mode=_HEX_ECI, return_errors=True):
         place = _place(code)
         if place and code.valid:
             reads.append((_payload(code, place), place.quad))

@@ -117,6 +117,8 @@ class Lane:
         if sensor is None:  # what it says first is no passage: somebody stands there, or it is stuck
             self._sensors[direction] = _Sensor(worked_ns=sensed.at_ns if sensed.active else None)
             return []
+        if sensed.active is (sensor.worked_ns is not None):
+            return []
         if sensed.active:
             outcome = None if free else self._outcome(direction, sensed.at_ns)
             self._sensors[direction] = _Sensor(worked_ns=sensed.at_ns, under_way=True, outcome=outcome)

@@ -116,6 +116,7 @@ class LineSettings(Section):
     relay_pulse_ms: Annotated[int, Field(ge=100, le=5000)] = 500
     hold: list[Literal["entry_relay", "exit_relay"]] = []
     relay_hold_ms: Annotated[int, Field(ge=1000, le=30_000)] = 5000
+    fire_on: list[Literal["entry_relay", "exit_relay", "spare_1", "spare_2"]] = []
     buzzer_kind: Literal["active", "passive"] = "active"
     buzzer_hz: Annotated[int, Field(ge=100, le=10_000)] = 2700
 

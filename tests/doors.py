@@ -1,5 +1,6 @@
 """A daemon in this process, all of it real but its camera, its lines and, where a test wants it, its time."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from city.provision import new_secrets, provision
@@ -8,8 +9,9 @@ from kiosk.camera import FrameSource
 from kiosk.clock import Clock
 from kiosk.config import Loaded, load
 from kiosk.daemon import Daemon, Parts
+from kiosk.messages import InputLine
 from kiosk.supervisor import ServiceNotifier
-from kiosk.testing.lines import RecordingLines
+from kiosk.testing.lines import RecordingInputs, RecordingLines
 from tests.builders import REPOSITORY
 
 SUBJECT_KEY = bytes(32)
@@ -45,17 +47,23 @@ class Door:
         clock: its time.
         camera: what stands in for the camera.
         notify: the address of a service manager's socket.
+        inputs: the contacts, one on a GPIO each, from 4 on.
     """
 
-    def __init__(self, folder: Path, clock: Clock, camera: FrameSource, notify: str = "") -> None:
+    def __init__(
+        self, folder: Path, clock: Clock, camera: FrameSource, notify: str = "", inputs: Sequence[InputLine] = ()
+    ) -> None:
         held = new_secrets(SUBJECT_KEY)
         self.issuer = load_key(held.declaration)
         provision(folder, held, clock.now().utc)
         config = folder / "kiosk.toml"
-        config.write_text(CONFIG.format(rules=REPOSITORY / "config" / "rules.toml"), encoding="utf-8")
+        contacts = "\n".join(["[inputs]", *(f"{line} = {gpio}" for gpio, line in enumerate(inputs, 4))])
+        text = CONFIG.format(rules=REPOSITORY / "config" / "rules.toml") + contacts
+        config.write_text(text, encoding="utf-8")
         self.outbox = folder / "outbox.sqlite3"
         self.loaded: Loaded = load(config)
         self.lines = RecordingLines(frozenset(self.loaded.settings.lines.gpios()))
+        self.inputs = RecordingInputs(inputs)
         self.daemon = Daemon(
             Parts(
                 loaded=self.loaded,
@@ -63,5 +71,6 @@ class Door:
                 open_camera=lambda: camera,
                 lines=self.lines,
                 notifier=ServiceNotifier(notify),
+                inputs=self.inputs if inputs else None,
             )
         )

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 from kiosk.config import load_rules
-from kiosk.messages import Direction, Hint, Screen, View, Wording
+from kiosk.messages import Direction, Hint, Screen, Tally, View, Wording
 from kiosk.screen import ScreenServer
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -27,6 +27,10 @@ FLAGS = (
 SIZES = ((800, 480), (1280, 720), (720, 1280))
 RULES = load_rules(Path(__file__).resolve().parents[2] / "config" / "rules.toml")
 JOIN_S = 10
+TODAY = Tally(presentations=3120, grants=3010, crowded=40, passages=2999, without_grant=12)
+FIGURES = (
+    "Hôm nay · Today: 3120 mã · codes, 3010 lượt mở · openings, 2999 lượt qua · passed, 12 không phép · without leave"
+)
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt install chromium)")
 
@@ -102,7 +106,7 @@ def shipped_views() -> list[View]:
     fault = "camera: no frame for 5 s; check that the ribbon cable sits straight in its connector, then restart"
     return [
         *verdicts,
-        *(view(screen, wording, fault=fault, waiting=1234) for screen, wording in RULES.screens.items()),
+        *(view(screen, wording, fault=fault, waiting=1234, today=TODAY) for screen, wording in RULES.screens.items()),
         *(view(Screen.READING, wording, hint=hint, waiting=1234) for hint, wording in RULES.hints.items()),
     ]
 
@@ -227,12 +231,13 @@ def test_initials_show_with_a_verdict_only(page: Page) -> None:
 
 
 def test_strip_tells_the_guard_direction_link_backlog_and_fault(page: Page) -> None:
-    """The strip says which way, whether online, how many events wait, and what is broken."""
+    """The strip says which way, whether online, how many events wait, what is broken, and the day's figures."""
     said = []
     wording = Wording(vi="Lời", en="Word")
     views = (
         View(screen=Screen.ATTRACT, wording=wording, direction=Direction.ENTRY, online=True),
         View(screen=Screen.ATTRACT, wording=wording, direction=Direction.EXIT, waiting=7, fault="camera: no frame"),
+        View(screen=Screen.ATTRACT, wording=wording, direction=Direction.ENTRY, online=True, today=TODAY),
     )
     with running() as server:
         page.goto(server.address)
@@ -244,6 +249,7 @@ def test_strip_tells_the_guard_direction_link_backlog_and_fault(page: Page) -> N
     assert said == [
         ["Cửa vào · Entry", "Trực tuyến · Online"],
         ["Cửa ra · Exit", "Mất mạng · Offline — 7 sự kiện chờ gửi · 7 waiting", "camera: no frame"],
+        ["Cửa vào · Entry", "Trực tuyến · Online", FIGURES],
     ]
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from kiosk import choreography
-from kiosk.messages import Actuation, Decision, Direction, Line, LineChange, Reason, Verdict
+from kiosk.messages import RELAYS, Actuation, Decision, Direction, Line, LineChange, Reason, Verdict
 from tests.builders import verdict
 
 PULSE_MS = 500
@@ -113,3 +113,35 @@ def test_pulses_that_touch_go_off_before_they_go_on() -> None:
     assert choreography.changes_of(((Line.BUZZER, 0, 100), (Line.BUZZER, 100, 200))) == _changes(
         (0, Line.BUZZER, True), (100, Line.BUZZER, False), (100, Line.BUZZER, True), (200, Line.BUZZER, False)
     )
+
+
+OTHERS = (
+    *(choreography.opening(way, PULSE_MS, alarm=alarm) for way in Direction for alarm in (False, True)),
+    *(choreography.halt(alarm=alarm) for alarm in (False, True)),
+    *(choreography.fire(way) for way in Direction),
+    choreography.alarm(),
+    choreography.tamper(),
+    choreography.quiet(),
+)
+
+
+@pytest.mark.parametrize("actuation", OTHERS)
+def test_what_no_verdict_asks_for_ends_at_rest_too(actuation: Actuation) -> None:
+    """In order of time, and a relay goes on only where its direction is granted."""
+    assert [change.after_ms for change in actuation.changes] == sorted(c.after_ms for c in actuation.changes)
+    last = {change.line: change.on for change in actuation.changes}
+    assert last == dict.fromkeys(last, False)
+    on = {change.line for change in actuation.changes if change.on} & set(RELAYS.values())
+    assert on == ({RELAYS[actuation.grant]} if actuation.grant else set())
+
+
+def test_an_opening_puts_the_other_relay_to_rest_first() -> None:
+    """A way out does not wait for somebody who is being let in."""
+    first, second = choreography.opening(Direction.EXIT, PULSE_MS, alarm=False).changes[:2]
+    assert (first, second) == _changes((0, Line.ENTRY_RELAY, False), (0, Line.EXIT_RELAY, True))
+
+
+def test_a_fire_makes_no_sound() -> None:
+    """Red where nobody may come in, green where the way out is."""
+    shown = [{change.line for change in choreography.fire(way).changes} for way in Direction]
+    assert shown == [{Line.RED}, {Line.GREEN}]

@@ -141,6 +141,14 @@ def test_a_password_is_never_shown(folder: Path) -> None:
             '[city_data]\nrisk_list = "optional"\n',
             "city_data.risk_list: input should be 'required' or 'none' (got 'optional')",
         ),
+        (
+            '[door]\nalarm = "until_acknowledged"\n',
+            "file: door.alarm: staff acknowledge with inputs.staff_override, which this door lacks",
+        ),
+        (
+            "[inputs]\nrequest_to_exit = 5\n[lines]\nexit_relay = -1\n",
+            "file: inputs.request_to_exit: needs lines.exit_relay, which it opens",
+        ),
     ],
 )
 def test_what_contradicts_itself_is_refused(folder: Path, text: str, said: str) -> None:

@@ -122,6 +122,15 @@ def test_what_a_sensor_says_first_is_no_passage() -> None:
     assert (_pass(lane, 1000), lane.today) == ([WITHOUT], Tally(passages=1, without_grant=1))
 
 
+def test_what_a_sensor_says_twice_counts_once() -> None:
+    """Work is work until rest, and rest is no passage."""
+    lane = _lane()
+    lane.grant(IN, at_ms(0))
+    assert [_say(lane, ms, IN, active=True) for ms in (1000, 2000)] == [[], []]
+    assert [_say(lane, ms, IN, active=False) for ms in (3000, 3100)] == [[TAKEN], []]
+    assert lane.today == Tally(grants=1, passages=1)
+
+
 @pytest.mark.parametrize("from_start", [False, True])
 def test_a_sensor_worked_for_thirty_seconds_is_stuck(from_start: bool) -> None:  # noqa: FBT001 - a table's column
     """Its passage does not count, grants of its direction are forgotten; it is believed again after its rest."""
