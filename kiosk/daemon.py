@@ -31,6 +31,7 @@ from kiosk.inbox import Inbox
 from kiosk.interlock import Interlock
 from kiosk.line_inputs import Inputs, InputWatch
 from kiosk.messages import (
+    RELAYS,
     Ask,
     CheckIn,
     Direction,
@@ -146,7 +147,7 @@ class Daemon:
         self._gate = gate_for(parts.loaded, self._city_data(self._feed.bundle, self._feed.risk_list))
         fitted = settings.lines.gpios()
         freed = frozenset(map(Line, settings.lines.fire_on))
-        interlock = Interlock(limits_for(fitted, settings.lines.relay_pulse_ms, freed))
+        interlock = Interlock(limits_for(fitted, max(map(settings.lines.relay_ms, RELAYS.values())), freed))
         self._player = Player(parts.lines, frozenset(fitted), interlock)
 
     def stop(self) -> None:
@@ -308,7 +309,7 @@ def gate_for(loaded: Loaded, city: CityData) -> Gate:
     door, lines, data = loaded.settings.door, loaded.settings.lines, loaded.settings.city_data
     settings = GateSettings(
         direction=Direction(door.direction),
-        relay_pulse_ms=lines.relay_pulse_ms,
+        relay_pulse_ms=lines.relay_ms(RELAYS[Direction(door.direction)]),
         absence_ms=door.absence_ms,
         repeat_window_s=door.repeat_window_s,
         frame_size=(loaded.settings.camera.width, loaded.settings.camera.height),

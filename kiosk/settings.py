@@ -120,6 +120,10 @@ class LineSettings(Section):
     buzzer_kind: Literal["active", "passive"] = "active"
     buzzer_hz: Annotated[int, Field(ge=100, le=10_000)] = 2700
 
+    def relay_ms(self, relay: Line) -> int:
+        """How long one opening drives this relay."""
+        return self.relay_hold_ms if relay.value in self.hold else self.relay_pulse_ms
+
     def gpios(self) -> dict[Line, int]:
         """Every line this door has, and its GPIO."""
         return {line: gpio for line in Line if (gpio := getattr(self, line.value)) != NO_LINE}

@@ -81,3 +81,9 @@ def test_a_fire_contact_may_also_hold_its_input_high() -> None:
     """Between the GPIO and 3.3 V, pulled down: broken is low, and low is a fire."""
     inputs = InputSettings(fire=5, active_high=[], pull={"fire": "down"})
     assert inputs.contacts()[InputLine.FIRE] == Contact(gpio=5, active_high=False, pull="down", debounce_ms=30)
+
+
+def test_a_held_relay_is_on_for_the_holding_time() -> None:
+    """Only the one that is named; the other gives its pulse."""
+    lines = LineSettings(hold=["exit_relay"], relay_hold_ms=4000, relay_pulse_ms=300)
+    assert [lines.relay_ms(relay) for relay in (Line.ENTRY_RELAY, Line.EXIT_RELAY)] == [300, 4000]
