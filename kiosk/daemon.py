@@ -110,9 +110,7 @@ class Daemon:
             on_camera=partial(self._report, "camera"),
         )
         self._health: dict[str, str] = {}
-        stages = ("camera", "decoder", "search", "outbox", *(["inputs"] if parts.inputs else []))
-        limits = dict.fromkeys(stages, LATE_AFTER_NS)
-        self._supervisor = Supervisor(self._clock, {**limits, "uplink": UPLINK_LATE_AFTER_NS})
+        self._supervisor = Supervisor(self._clock, _late_after(parts))
         door = settings.door
         origin = wire.Origin(device=door.device, place=door.place, access_point=door.access_point)
         self.screen = ScreenServer(port=settings.screen.port)
@@ -145,10 +143,7 @@ class Daemon:
             random=SystemRandom(),
         )
         self._gate = gate_for(parts.loaded, self._city_data(self._feed.bundle, self._feed.risk_list))
-        fitted = settings.lines.gpios()
-        freed = frozenset(map(Line, settings.lines.fire_on))
-        interlock = Interlock(limits_for(fitted, max(map(settings.lines.relay_ms, RELAYS.values())), freed))
-        self._player = Player(parts.lines, frozenset(fitted), interlock)
+        self._player = _player(parts)
 
     def stop(self) -> None:
         """Ask `run` to end; from a signal handler or another thread."""
@@ -319,6 +314,20 @@ def gate_for(loaded: Loaded, city: CityData) -> Gate:
         alarm_waits=door.alarm == "until_acknowledged",
     )
     return Gate(settings, city)
+
+
+def _late_after(parts: Parts) -> dict[str, int]:
+    """How long each stage may go without a stamp."""
+    stages = ("camera", "decoder", "search", "outbox", *(["inputs"] if parts.inputs else []))
+    return {**dict.fromkeys(stages, LATE_AFTER_NS), "uplink": UPLINK_LATE_AFTER_NS}
+
+
+def _player(parts: Parts) -> Player:
+    """The lines behind their interlock."""
+    lines = parts.loaded.settings.lines
+    fitted, freed = lines.gpios(), frozenset(map(Line, lines.fire_on))
+    longest_ms = max(map(lines.relay_ms, RELAYS.values()))
+    return Player(parts.lines, frozenset(fitted), Interlock(limits_for(fitted, longest_ms, freed)))
 
 
 def _broker(loaded: Loaded) -> Broker:
