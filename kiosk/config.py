@@ -24,11 +24,12 @@ from pydantic_core import ErrorDetails
 from kiosk.credentials import link
 from kiosk.credentials.keyring import city_issuers
 from kiosk.errors import ConfigError
-from kiosk.messages import Decision, Reason, Screen
+from kiosk.messages import Decision, Reason, Screen, Symptom
 from kiosk.risk import WEIGHT, Rules
 from kiosk.settings import Section, Settings, TrustSettings
 from kiosk.trust import Issuers
 
+MOST_DECLARATION_HOURS = 168
 SUBJECT_KEY_BYTES = 32
 """HMAC-SHA256 keys shorter than its output weaken it (RFC 2104, section 3)."""
 
@@ -169,6 +170,15 @@ def _rules_from(path: Path, mistakes: list[str]) -> Rules | None:
     return None if unsafe else rules
 
 
+def _unsafe_about_declarations(rules: Rules) -> Iterator[str]:
+    if any(not some for some in rules.symptom_sets):
+        yield "symptom_sets: an empty set makes everybody at risk; name a symptom in it"
+    for symptom in sorted(set(Symptom).difference(*rules.symptom_sets)):
+        yield f"symptom_sets: {symptom} stands in none; nobody with it would be stopped"
+    if not 1 <= rules.declaration_hours <= MOST_DECLARATION_HOURS:
+        yield f"declaration_hours: give 1 to {MOST_DECLARATION_HOURS}"
+
+
 def _unsafe(rules: Rules) -> Iterator[str]:
     """Rules may be worded and tuned, but not so that someone at risk walks in or a reason has no answer."""
     for reason in Reason:
@@ -181,6 +191,7 @@ def _unsafe(rules: Rules) -> Iterator[str]:
             yield f'reasons."{reason}": alarm = true is for at_risk.* only: it calls the health authority'
         elif reason in _NEVER_GRANTED and rule.decision is Decision.GRANTED:
             yield f'reasons."{reason}": must not be "granted"; use "held" or "denied"'
+    yield from _unsafe_about_declarations(rules)
     for beginning in rules.links:
         if not link.BEGINNING.fullmatch(beginning):
             yield f"links: {beginning!r} is too little: scheme, whole host and a slash, or at least four characters"

@@ -26,6 +26,7 @@ from kiosk.messages import (
     Refusal,
     Scheme,
     Screen,
+    Symptom,
     Verdict,
     Wording,
 )
@@ -80,6 +81,9 @@ class CertificateRules:
 class Rules:
     """The whole table. `look_back_days`: stays that ended earlier no longer count (Decision 2666: 21 days).
 
+    `declaration_hours`: an older declaration has expired, whatever it says of itself. `symptom_sets`: somebody is at
+    risk who declares all symptoms of one of them.
+
     `exits` words the two verdicts of an exit, where nobody is stopped: granted, and granted with an alarm. A hint
     without wording is not given. `links` are the beginnings of links and tokens that only the city can resolve.
     """
@@ -92,6 +96,8 @@ class Rules:
     exits: Mapping[Screen, Wording]
     hints: Mapping[Hint, Wording] = field(default_factory=dict)
     certificates: CertificateRules = CertificateRules()
+    declaration_hours: int = 24
+    symptom_sets: tuple[tuple[Symptom, ...], ...] = tuple((symptom,) for symptom in Symptom)
     links: tuple[str, ...] = ()
 
 
@@ -167,10 +173,11 @@ def _reasons_in(read: Credential | Refusal, around: Circumstances, rules: Rules,
         return [Reason.NO_DECLARATION if around.look_up is LookUp.NOT_NEEDED else Reason.LOOKUP_UNAVAILABLE]
     declared = read.declaration
     holds = {
-        Reason.AT_RISK_SYMPTOM: bool(declared.symptoms),
+        Reason.AT_RISK_SYMPTOM: any(set(declared.symptoms).issuperset(some) for some in rules.symptom_sets),
         Reason.AT_RISK_AREA: _was_in_epidemic_area(declared, rules, now.utc),
         Reason.AT_RISK_CONTACT: declared.contact,
-        Reason.DECLARATION_EXPIRED: now.utc >= declared.expires_at,
+        Reason.DECLARATION_EXPIRED: now.utc
+        >= min(declared.expires_at, declared.issued_at + timedelta(hours=rules.declaration_hours)),
         Reason.DECLARATION_NOT_YET_VALID: declared.issued_at > now.utc + CLOCK_TOLERANCE,
     }
     return [reason for reason, true in holds.items() if true]

@@ -318,3 +318,21 @@ def test_a_site_chooses_what_a_code_passed_back_gets(decision: str) -> None:
     rules = rules_from_text(deciding({"already_presented": decision}))
     assert not isinstance(rules, str)
     assert rules.reasons[Reason.ALREADY_PRESENTED].decision == decision
+
+
+SETS = 'symptom_sets = [["cough"], ["fever"], ["short_of_breath"]]'
+
+
+@pytest.mark.parametrize(
+    ("shipped", "changed", "said"),
+    [
+        (SETS, "symptom_sets = [['cough'], ['fever', 'short_of_breath'], []]", ["symptom_sets: an empty set makes"]),
+        (SETS, "symptom_sets = [['cough', 'fever']]", ["symptom_sets: short_of_breath stands in none;"]),
+        ("declaration_hours = 24", "declaration_hours = 0", ["declaration_hours: give 1 to 168"]),
+    ],
+)
+def test_rules_about_declarations_stop_who_is_at_risk(
+    folder: Path, shipped: str, changed: str, said: list[str]
+) -> None:
+    """A symptom that no set names, an empty set, and an age without sense are each told."""
+    assert [line[: len(said[0])] for line in rules_with(folder, shipped, changed)] == said

@@ -423,3 +423,21 @@ def test_a_clock_nobody_has_set_holds_certificates_too() -> None:
     """Their days are counted from today."""
     read = certified(VACCINATION, on=date(2021, 6, 1), dose=2, doses=2)
     assert _by_certificate(read, now=at_ms(0, utc_trusted=False)) == (Decision.HELD, (Reason.CLOCK_UNTRUSTED,))
+
+
+def test_symptoms_count_by_the_sets_of_the_rules() -> None:
+    """Who declares the whole of one set is at risk, who declares a part of one is not."""
+    together = replace(RULES, symptom_sets=((Symptom.FEVER,), (Symptom.COUGH, Symptom.SHORT_OF_BREATH)))
+    at_risk = []
+    for said in ((Symptom.FEVER,), (Symptom.COUGH,), (Symptom.SHORT_OF_BREATH, Symptom.COUGH)):
+        verdict = verdict_for(declared(declaration(symptoms=said)), rules=together, around=ENTRY, now=NOW)
+        at_risk.append(Reason.AT_RISK_SYMPTOM in verdict.reasons)
+    assert at_risk == [True, False, True]
+
+
+def test_a_site_may_ask_for_a_younger_declaration_than_it_says_of_itself() -> None:
+    """At the hour, it has expired, however long its issuer gave it."""
+    twelve = replace(RULES, declaration_hours=12)
+    long_lived = declared(declaration(issued_at=NOW.utc - timedelta(hours=12), lifetime=timedelta(hours=48)))
+    verdict = verdict_for(long_lived, rules=twelve, around=ENTRY, now=NOW)
+    assert verdict.reasons == (Reason.DECLARATION_EXPIRED,)
