@@ -141,4 +141,4 @@ def _row_levels(luma: Luma, corners: Corners) -> NDArray[np.float64]:
     right = across.max(axis=0, where=meets, initial=0).clip(0, width - 1)[:, None]
     greys = luma[rows.astype(np.intp)[:, None], (left + _ROW * (right - left)).astype(np.intp)]
     rank = int(LIGHTEST * COLUMNS)
-    return np.partition(greys, rank, axis=1)[:, rank].astype(np.float64)
+    return np.asarray(np.partition(greys, rank, axis=1)[:, rank], dtype=np.float64)

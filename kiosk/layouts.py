@@ -57,7 +57,7 @@ def _drawn(size: int, finders: int) -> Points:
 
 def _plane(drawn: Points, seen: Points, weight: Points | None = None) -> Plane:
     """The perspective that takes one to the other, by least squares."""
-    shift, spread, reach = seen.mean(axis=0), float(seen.std()) + 1e-9, float(drawn.max())
+    shift, spread, reach = seen.mean(axis=0), float(seen.std()) + 1e-9, float(np.max(drawn))
     (x, y), (u, v) = (drawn / reach).T, ((seen - shift) / spread).T
     one, none = np.ones_like(x), np.zeros_like(x)
     rows = np.concatenate(

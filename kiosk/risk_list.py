@@ -167,7 +167,7 @@ def _opened(head: Mapping[object, object], body: memoryview) -> Update | str:
     off = np.frombuffer(body[removed_at:], dtype=_KEY).copy()
     if not all(bool(np.all(part[1:] > part[:-1])) for part in (keys, off)):
         return "its entries are not in order"
-    if len(kinds) and not (min(_CODES) <= int(kinds.min()) and int(kinds.max()) <= max(_CODES)):
+    if len(kinds) and not (min(_CODES) <= int(np.min(kinds)) and int(np.max(kinds)) <= max(_CODES)):
         return "it flags people as what this version does not know"
     made_at = datetime.fromtimestamp(made, UTC)
     return Update(version=version, base=base, made_at=made_at, keys=keys, kinds=kinds, removed=off)

@@ -26,7 +26,7 @@ def inverted(image: Grey, screen: Area) -> None:
     """Swap dark and light on the screen, code included."""
     left, top = round(screen.left), round(screen.top)
     part = image[top : top + round(screen.height), left : left + round(screen.width)]
-    part[:] = part.max() - (part - part.min())
+    part[:] = np.max(part) - (part - np.min(part))
 
 
 def cracked(image: Grey, screen: Area, code: Area, module: int, rng: np.random.Generator) -> None:

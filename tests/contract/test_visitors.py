@@ -370,7 +370,7 @@ def test_lamps_and_screens_stripe_only_what_is_no_whole_number_of_periods() -> N
     assert np.ptp(sensor.flicker(starts, 0.002)) == pytest.approx(2 * sensor.FLICKER_DEPTH, rel=0.07)
     assert np.ptp(sensor.pulsed(starts, 2 / 240, 240, 0.3)) < 1e-9
     short = sensor.pulsed(np.linspace(0, 1, 24_001), 0.0005, 240, 0.3)
-    assert (short.min(), short.max(), short.mean()) == pytest.approx((0, 1 / 0.3, 1), abs=0.01)
+    assert (np.min(short), np.max(short), np.mean(short)) == pytest.approx((0, 1 / 0.3, 1), abs=0.01)
 
 
 def test_tremor_is_at_8_to_12_hz() -> None:
