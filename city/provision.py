@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from city import risk, signing, trust
+from city import signing, trust
 from kiosk.credentials.issuer import Issuer, Use, by_kid
 from kiosk.trust import Bundle
 
@@ -64,11 +64,6 @@ def provision(
     for name, content in {CITY_PEM: signing.public_pem(held.city), BUNDLE: bundle}.items():
         (folder / name).write_bytes(content)
     write_secret(folder / SUBJECT_KEY, held.subject)
-
-
-def empty_risk_list(held: Secrets, made_at: datetime) -> bytes:
-    """The list of a city where nobody has to isolate."""
-    return risk.snapshot({}, version=1, made_at=made_at, key=signing.load_key(held.city))
 
 
 def write_secret(path: Path, content: bytes) -> None:

@@ -114,6 +114,8 @@ def _check_config(parsed: argparse.Namespace) -> int:
     loaded = load(parsed.file)
     print(effective(loaded.settings))
     print(f"\n# rules {loaded.rules.version}: {len(loaded.rules.areas)} epidemic areas; nothing to mend")
+    for trouble in kept(loaded)[1]:
+        print(f"# but: {trouble}")
     return DONE
 
 

@@ -111,8 +111,7 @@ class Daemon:
         )
         self._health: dict[str, str] = {}
         self._supervisor = Supervisor(self._clock, _late_after(parts))
-        door = settings.door
-        origin = wire.Origin(device=door.device, place=door.place, access_point=door.access_point)
+        origin = _origin(parts.loaded)
         self.screen = ScreenServer(port=settings.screen.port)
         self._outbox = Outbox(
             Path(settings.outbox.path),
@@ -314,6 +313,11 @@ def gate_for(loaded: Loaded, city: CityData) -> Gate:
         alarm_waits=door.alarm == "until_acknowledged",
     )
     return Gate(settings, city)
+
+
+def _origin(loaded: Loaded) -> wire.Origin:
+    door = loaded.settings.door
+    return wire.Origin(device=door.device, place=door.place, access_point=door.access_point)
 
 
 def _late_after(parts: Parts) -> dict[str, int]:

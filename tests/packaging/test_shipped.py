@@ -33,10 +33,11 @@ def config(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["kiosk.toml", *(f"examples/{path.name}" for path in EXAMPLES)])
 def test_every_shipped_configuration_loads(config: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """`kiosk check-config` finds nothing to mend and shows no password."""
+    """`kiosk check-config` finds nothing to mend, says that the bundle is yet to come, and shows no password."""
     assert main(["check-config", str(config / name)]) == 0
     shown = capsys.readouterr().out
     assert "nothing to mend" in shown
+    assert "# but: no trust bundle" in shown
     password = load(config / name).settings.uplink.password.get_secret_value()
     assert not password or password not in shown
 
