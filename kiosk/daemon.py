@@ -23,7 +23,7 @@ from kiosk.broker import Broker
 from kiosk.camera import FrameSource
 from kiosk.city_data import city_data, files_of
 from kiosk.city_feed import CityFeed
-from kiosk.clock import MS, Clock, Now, S
+from kiosk.clock import MS, Clock, Now, S, boot_id
 from kiosk.config import Loaded
 from kiosk.gate import CityData, Gate, GateSettings
 from kiosk.gpio_alerts import Lines, Player, limits_for
@@ -317,7 +317,7 @@ def gate_for(loaded: Loaded, city: CityData) -> Gate:
 
 def _origin(loaded: Loaded) -> wire.Origin:
     door = loaded.settings.door
-    return wire.Origin(device=door.device, place=door.place, access_point=door.access_point)
+    return wire.Origin(device=door.device, place=door.place, access_point=door.access_point, boot_id=boot_id())
 
 
 def _late_after(parts: Parts) -> dict[str, int]:

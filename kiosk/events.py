@@ -1,5 +1,8 @@
 """PURE. What is told to the city of a verdict, a passage and an opening. The gate decides when."""
 
+from datetime import datetime
+from typing import TypedDict
+
 from kiosk.clock import Now
 from kiosk.lane import Told
 from kiosk.messages import (
@@ -16,12 +19,24 @@ from kiosk.messages import (
 )
 
 
+class Stamp(TypedDict):
+    """The fields of `Happening`, to be spread into an event."""
+
+    at: datetime
+    utc_trusted: bool
+    boot_ns: int
+
+
+def stamp(now: Now) -> Stamp:
+    """What every event says of its time."""
+    return Stamp(at=now.utc, utc_trusted=now.utc_trusted, boot_ns=now.monotonic_ns)
+
+
 def of_verdict(verdict: Verdict, read: Credential | Refusal, now: Now) -> tuple[Event, ...]:
     """A check-in, with an alert before it where there is an alarm."""
     subject, sealed = (read.subject, read.sealed) if isinstance(read, Credential) else (None, "")
     check_in = CheckIn(
-        at=now.utc,
-        utc_trusted=now.utc_trusted,
+        **stamp(now),
         direction=verdict.direction,
         decision=verdict.decision,
         reasons=verdict.reasons,
@@ -34,8 +49,7 @@ def of_verdict(verdict: Verdict, read: Credential | Refusal, now: Now) -> tuple[
     if not verdict.alarm:
         return (check_in,)
     alert = Alert(
-        at=now.utc,
-        utc_trusted=now.utc_trusted,
+        **stamp(now),
         direction=verdict.direction,
         reasons=tuple(reason for reason in verdict.reasons if reason.startswith("at_risk.")),
         scheme=read.scheme,
@@ -47,9 +61,9 @@ def of_verdict(verdict: Verdict, read: Credential | Refusal, now: Now) -> tuple[
 
 def of_passage(told: Told, now: Now) -> Passage:
     """What the lane has told; it knows whose grant is void, the city is not told."""
-    return Passage(at=now.utc, utc_trusted=now.utc_trusted, direction=told.direction, outcome=told.outcome)
+    return Passage(**stamp(now), direction=told.direction, outcome=told.outcome)
 
 
 def of_opening(direction: Direction, cause: Cause, now: Now) -> Opening:
     """An opening without a code."""
-    return Opening(at=now.utc, utc_trusted=now.utc_trusted, direction=direction, cause=cause)
+    return Opening(**stamp(now), direction=direction, cause=cause)

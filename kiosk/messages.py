@@ -4,7 +4,7 @@ Times ending in `_ns` are CLOCK_MONOTONIC; `at` is UTC. The way of one scan: `Fr
 `Glimpse` > `Presentation` > `Credential` or `Refusal` > `Verdict` > `Actuation`, `Event` and `View`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 
@@ -298,11 +298,24 @@ class Actuation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckIn:
-    """A presentation and its verdict, for the city."""
+class Happening:
+    """What every event says of its time.
+
+    `at` is UTC as this kiosk knew it, `utc_trusted` whether its clock had been set since boot. `boot_ns` is
+    CLOCK_BOOTTIME: with it the city corrects an `at` of before that (docs/mqtt.md); 0 from a kiosk that did not say.
+    `late_record`: the door moved before the event was on disk.
+    """
 
     at: datetime
     utc_trusted: bool
+    boot_ns: int = 0
+    late_record: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckIn(Happening):
+    """A presentation and its verdict, for the city."""
+
     direction: Direction
     decision: Decision
     reasons: tuple[Reason, ...]
@@ -311,33 +324,46 @@ class CheckIn:
     data_age_s: int | None
     city_age_s: int | None = None
     sealed: str = ""
-    late_record: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Alert:
+class Alert(Happening):
     """A person at risk stands at the door; the health authority must hear of it at once."""
 
-    at: datetime
-    utc_trusted: bool
     direction: Direction
     reasons: tuple[Reason, ...]
     scheme: Scheme | None
     subject: str | None
     sealed: str = ""
-    late_record: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Escalation(Happening):
+    """Nobody at the health authority has acknowledged an alert in time; `count` says how often this was told.
+
+    `delivered`: the city has stored the alert, so people there could have seen it.
+    """
+
+    alert_ledger: str
+    alert_sequence: int
+    delivered: bool
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault(Happening):
     """A stage failed or recovered. `detail` is for a technician and holds nothing personal."""
 
-    at: datetime
-    utc_trusted: bool
     stage: str
     recovered: bool
     detail: str
-    late_record: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockStep(Happening):
+    """The wall clock was set: `at` is the new time, `step_ms` how far it jumped."""
+
+    step_ms: int
 
 
 class Outcome(StrEnum):
@@ -350,14 +376,11 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Passage:
+class Passage(Happening):
     """Somebody passed the lane, or had a grant and did not. `direction` is the way they went, or might have gone."""
 
-    at: datetime
-    utc_trusted: bool
     direction: Direction
     outcome: Outcome
-    late_record: bool = False
 
 
 class Cause(StrEnum):
@@ -365,20 +388,31 @@ class Cause(StrEnum):
 
     STAFF_OVERRIDE = "staff_override"
     REQUEST_TO_EXIT = "request_to_exit"
+    COMMAND = "command"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+class Opening(Happening):
     """The lane was opened for one passage without a code."""
 
-    at: datetime
-    utc_trusted: bool
     direction: Direction
     cause: Cause
-    late_record: bool = False
 
 
-Event = CheckIn | Alert | Fault | Passage | Opening
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandAnswer(Happening):
+    """What came of a command: carried out, or why not. Number and order are None where it could not be read.
+
+    `detail` may hold what was asked for: a certificate request, a report of the device's health.
+    """
+
+    number: int | None
+    order: str | None
+    done: bool
+    detail: str
+
+
+Event = CheckIn | Alert | Escalation | Fault | ClockStep | Passage | Opening | CommandAnswer
 """The only things that leave the device."""
 
 
@@ -401,6 +435,7 @@ class Screen(StrEnum):
     DENIED = "denied"
     AT_RISK = "at_risk"
     OUT_OF_ORDER = "out_of_order"
+    LOCKED = "locked"
     FIRE = "fire"
 
 
@@ -440,11 +475,22 @@ class Tally:
     without_grant: int = 0
 
 
+class AlertState(StrEnum):
+    """How far an alert has come: stored here, stored by the city, seen by a person at the authority, dealt with."""
+
+    RAISED = "raised"
+    DELIVERED = "delivered"
+    ACKNOWLEDGED = "acknowledged"
+    CLOSED = "closed"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """What people see now. `fault` is for the guard's strip; `waiting` counts events the city has not acknowledged.
 
     `hint` comes with `Screen.READING`, and with no other. `today` is for the strip of a lane whose passages are seen.
+    `alert` is the state of that open alert which has come least far. `link_since` is when `online` last changed,
+    `city_age_s` the age of the city's risk list in whole minutes' seconds; both None where unknown.
     """
 
     screen: Screen
@@ -456,6 +502,10 @@ class View:
     fault: str = ""
     hint: Hint | None = None
     today: Tally | None = None
+    alert: AlertState | None = None
+    muted: bool = False
+    link_since: datetime | None = None
+    city_age_s: int | None = None
 
 
 # What goes into the gate.
@@ -506,11 +556,58 @@ class Sensed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlertNews:
+    """An alert has come further. `ledger` and `sequence` are those of its event."""
+
+    ledger: str
+    sequence: int
+    state: AlertState
+
+
+class Order(StrEnum):
+    """What the city may command (docs/commands.md)."""
+
+    UNLOCK = "unlock"
+    LOCK = "lock"
+    RELEASE = "release"
+    MUTE = "mute"
+    TEST = "test"
+    RESYNC = "resync"
+    RESTART = "restart"
+    ROTATE_KEY = "rotate_key"
+    INSTALL_CERTIFICATE = "install_certificate"
+    DIAGNOSTICS = "diagnostics"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A command whose signature, address, number, time and site limits were good.
+
+    `seconds` is for orders that last, `text` the PEM certificate of `INSTALL_CERTIFICATE`.
+    """
+
+    number: int
+    order: Order
+    seconds: int = 0
+    text: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A command was refused before it came to the gate, or carried out elsewhere; fields as in `CommandAnswer`."""
+
+    number: int | None
+    order: str | None
+    done: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Elapsed:
     """A deadline the gate asked for has come."""
 
 
-Input = Seen | Glimpse | StageHealth | LinkStatus | Answer | Sensed | Elapsed
+Input = Seen | Glimpse | StageHealth | LinkStatus | Answer | Sensed | AlertNews | Command | Answered | Elapsed
 
 
 # What comes out of it, to be done in order.
@@ -557,4 +654,11 @@ class Reset:
     """Staff have reset the door after a fire."""
 
 
-Effect = Record | Drive | Show | Ask | Fire | Reset
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carry:
+    """Carry out what a command asks of the device itself; an `Answered` comes back."""
+
+    command: Command
+
+
+Effect = Record | Drive | Show | Ask | Fire | Reset | Carry

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from kiosk.messages import RELAYS, Direction, InputLine, Line
+from kiosk.messages import RELAYS, Direction, InputLine, Line, Order
 from kiosk.risk import Freshness
 
 
@@ -32,6 +32,13 @@ NO_LINE = -1
 FileName = Annotated[str, Field(min_length=1)]
 Gpio = Annotated[int, Field(ge=NO_LINE, le=27)]
 """A Broadcom GPIO number on the 40-pin header, or `NO_LINE`."""
+
+
+def _is_address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host.strip("[]") or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:  # noqa: PLR2004
+        raise ValueError('write HOST:PORT, such as "broker2.example.vn:8883" or "[::1]:8883"')
+    return text
 
 
 class DoorSettings(Section):
@@ -250,11 +257,43 @@ class OutboxSettings(Section):
     most_days: Annotated[int, Field(ge=1, le=365)] = 30
 
 
+class AlertSettings(Section):
+    """[alerts] what happens while nobody at the health authority has acknowledged an alert."""
+
+    escalate_after_s: Annotated[int, Field(ge=10, le=3600)] = 60
+    most_escalations: Annotated[int, Field(ge=0, le=10)] = 3
+
+
+OrderName = Literal[
+    "unlock",
+    "lock",
+    "release",
+    "mute",
+    "test",
+    "resync",
+    "restart",
+    "rotate_key",
+    "install_certificate",
+    "diagnostics",
+]
+
+
+class CommandSettings(Section):
+    """[commands] what the city may command here, and how much of it."""
+
+    allow: list[OrderName] = [order.value for order in Order]
+    longest_unlock_s: Annotated[int, Field(ge=1, le=600)] = 60
+    longest_lock_s: Annotated[int, Field(ge=60, le=86_400)] = 43_200
+    longest_mute_s: Annotated[int, Field(ge=60, le=86_400)] = 3600
+
+
 class UplinkSettings(Section):
     """[uplink] the city's broker."""
 
     host: Annotated[str, Field(min_length=1, max_length=253)] = "localhost"
     port: Annotated[int, Field(ge=1, le=65535)] = 8883
+    others: Annotated[list[Annotated[str, AfterValidator(_is_address)]], Field(max_length=8)] = []
+    heartbeat_s: Annotated[int, Field(ge=10, le=3600)] = 60
     username: str = ""
     password: SecretStr = SecretStr("")
     tls: bool = True
@@ -264,7 +303,8 @@ class UplinkSettings(Section):
 
     @model_validator(mode="after")
     def _safe(self) -> Self:
-        if not self.tls and not _is_loopback(self.host):
+        hosts = [self.host, *(address.rpartition(":")[0].strip("[]") for address in self.others)]
+        if not self.tls and not all(map(_is_loopback, hosts)):
             raise ValueError("tls: without TLS only a broker on this machine is allowed; set tls = true")
         if bool(self.certificate_file) != bool(self.key_file):
             raise ValueError("certificate_file and key_file go together; set both or neither")
@@ -308,6 +348,8 @@ class Settings(Section):
     city_data: CityDataSettings = CityDataSettings()
     outbox: OutboxSettings = OutboxSettings()
     uplink: UplinkSettings = UplinkSettings()
+    alerts: AlertSettings = AlertSettings()
+    commands: CommandSettings = CommandSettings()
     screen: ScreenSettings = ScreenSettings()
     clock: ClockSettings = ClockSettings()
     journal: JournalSettings = JournalSettings()

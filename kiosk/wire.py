@@ -9,19 +9,27 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, TypeAdapter, ValidationError
 
 from kiosk.clock import Now
 from kiosk.messages import (
     Alert,
+    AlertNews,
+    AlertState,
     Answer,
+    Answered,
     Ask,
+    Carry,
     CheckIn,
+    ClockStep,
+    Command,
+    CommandAnswer,
     Drive,
     Effect,
     Elapsed,
+    Escalation,
     Event,
     Fault,
     Fire,
@@ -59,30 +67,40 @@ BIGGEST_PAYLOAD = 64 * 1024
 MOST_MISTAKES = 8
 """Named of one message; a log is no place for a thousand."""
 
+MOST_ALERTS = 100
+"""Of one device, of which the city says how far they have come."""
+
 BIGGEST_SEQUENCE = 2**63 - 1
 """What the databases on both sides hold."""
 
 KINDS: dict[str, type[Event]] = {
     "check-in": CheckIn,
     "alert": Alert,
+    "escalation": Escalation,
     "fault": Fault,
+    "clock-step": ClockStep,
     "passage": Passage,
     "opening": Opening,
+    "command-answer": CommandAnswer,
 }
 _KIND_OF = {body: kind for kind, body in KINDS.items()}
 _BODIES = {kind: TypeAdapter(body) for kind, body in KINDS.items()}
 _EVENT_TOPIC = re.compile(rf"{ROOT}/([^/]+)/event/({'|'.join(KINDS)})")
 _LOOK_UP_TOPIC = re.compile(rf"{ROOT}/([^/]+)/lookup")
-_SHARED = {"ledger", "sequence", "place", "access_point"}
+_SHARED = ("access_point", "boot_id", "ledger", "place", "sequence")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Who speaks. `device` is also the MQTT client id and its own topic level."""
+    """Who speaks. `device` is also the MQTT client id and its own topic level.
+
+    `boot_id` is the kernel's name for this boot, to which the events' `boot_ns` belong; empty from an older kiosk.
+    """
 
     device: str
     place: str
     access_point: str
+    boot_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +147,36 @@ class Acknowledgement(_Value):
     sequences: list[Annotated[int, Field(ge=1, le=BIGGEST_SEQUENCE)]] = Field(min_length=1, max_length=1000)
 
 
+class Heartbeat(_Value):
+    """A door's sign of life between its events. `newest` is the highest sequence it has stored, `faults` names stages.
+
+    A door that is silent, or whose `newest` is above what the city has while nothing is `waiting`, needs a person.
+    """
+
+    at: datetime
+    boot_id: str
+    boot_ns: int
+    ledger: str
+    newest: Annotated[int, Field(ge=0, le=BIGGEST_SEQUENCE)]
+    waiting: Annotated[int, Field(ge=0)]
+    faults: list[Annotated[str, Field(max_length=64)]] = Field(max_length=64)
+    version: str
+
+
+class AlertStanding(_Value):
+    """How far one alert has come at the health authority."""
+
+    ledger: str
+    sequence: Annotated[int, Field(ge=1, le=BIGGEST_SEQUENCE)]
+    state: Literal[AlertState.ACKNOWLEDGED, AlertState.CLOSED]
+
+
+class AlertStates(_Value):
+    """What people at the authority have done about one device's newest alerts; retained, and replaced as a whole."""
+
+    alerts: list[AlertStanding] = Field(max_length=MOST_ALERTS)
+
+
 class LookUp(_Value):
     """Asks the city for the newest declaration of one person. The answer is the bytes of its code, or none."""
 
@@ -148,6 +196,21 @@ def state_topic(device: str) -> str:
 def acknowledgement_topic(device: str) -> str:
     """Where the city answers one device."""
     return f"{ROOT}/{device}/ack"
+
+
+def heartbeat_topic(device: str) -> str:
+    """Where a device says that it lives."""
+    return f"{ROOT}/{device}/heartbeat"
+
+
+def alert_states_topic(device: str) -> str:
+    """Where the city says what became of a device's alerts, retained."""
+    return f"{ROOT}/{device}/alerts"
+
+
+def command_topic(device: str) -> str:
+    """Where the city commands one device (docs/commands.md)."""
+    return f"{ROOT}/{device}/command"
 
 
 def look_up_topic(device: str) -> str:
@@ -179,6 +242,7 @@ def encode_event(stored: StoredEvent, origin: Origin) -> bytes:
         "sequence": stored.sequence,
         "place": origin.place,
         "access_point": origin.access_point,
+        "boot_id": origin.boot_id,
         **body_of(stored.event),
     }
     envelope = {
@@ -207,7 +271,7 @@ def decode_event(topic: str, payload: bytes) -> Received | Unreadable:
         data = dict(envelope["data"])
         if envelope["source"] != f"/{ROOT}/{device}" or envelope["type"] != f"vn.danang.kiosk.{kind}.v1":
             return Unreadable(why="source or type is not the topic's")
-        shared = _SharedFields.model_validate({name: data.pop(name) for name in sorted(_SHARED)})
+        shared = _SharedFields.model_validate({name: data.pop(name) for name in _SHARED if name in data})
         event = _BODIES[kind].validate_python(data)
         _compact(envelope)  # raises on half a surrogate pair, which JSON can spell and no database stores
     except ValidationError as error:
@@ -217,7 +281,7 @@ def decode_event(topic: str, payload: bytes) -> Received | Unreadable:
     if event.at.tzinfo is None:
         return Unreadable(why="data.at has no zone")
     return Received(
-        origin=Origin(device=device, place=shared.place, access_point=shared.access_point),
+        origin=Origin(device=device, place=shared.place, access_point=shared.access_point, boot_id=shared.boot_id),
         stored=StoredEvent(ledger=shared.ledger, sequence=shared.sequence, event=event),
     )
 
@@ -227,12 +291,29 @@ class _SharedFields(_Value):
     sequence: int = Field(ge=1, le=BIGGEST_SEQUENCE, strict=True)
     place: str = Field(max_length=64)
     access_point: str = Field(max_length=64)
+    boot_id: str = Field(default="", max_length=64)
 
 
 def decode_acknowledgement(payload: bytes) -> Acknowledgement | Unreadable:
     """Read what the city says it has stored."""
     try:
         return Acknowledgement.model_validate_json(payload)
+    except ValidationError as error:
+        return Unreadable(why="; ".join(_places_of(error)))
+
+
+def decode_heartbeat(payload: bytes) -> Heartbeat | Unreadable:
+    """Read a sign of life."""
+    try:
+        return Heartbeat.model_validate_json(payload)
+    except ValidationError as error:
+        return Unreadable(why="; ".join(_places_of(error)))
+
+
+def decode_alert_states(payload: bytes) -> AlertStates | Unreadable:
+    """Read what became of our alerts."""
+    try:
+        return AlertStates.model_validate_json(payload)
     except ValidationError as error:
         return Unreadable(why="; ".join(_places_of(error)))
 
@@ -264,7 +345,7 @@ def event_schema(kind: str) -> dict[str, Any]:
     data = {
         **body,
         "properties": {**shared["properties"], **body["properties"]},
-        "required": [*shared["required"], *body["properties"]],
+        "required": [*shared["properties"], *body["properties"]],
         "additionalProperties": False,
     }
     fixed = {"specversion": "1.0", "type": f"vn.danang.kiosk.{kind}.v1", "datacontenttype": "application/json"}
@@ -294,6 +375,16 @@ def acknowledgement_schema() -> dict[str, Any]:
     return {"$schema": DIALECT, **Acknowledgement.model_json_schema(), "additionalProperties": False}
 
 
+def heartbeat_schema() -> dict[str, Any]:
+    """JSON Schema of a sign of life."""
+    return {"$schema": DIALECT, **Heartbeat.model_json_schema(), "additionalProperties": False}
+
+
+def alert_states_schema() -> dict[str, Any]:
+    """JSON Schema of what the city says of alerts."""
+    return {"$schema": DIALECT, **AlertStates.model_json_schema(), "additionalProperties": False}
+
+
 def look_up_schema() -> dict[str, Any]:
     """JSON Schema of what a kiosk asks."""
     return {"$schema": DIALECT, **LookUp.model_json_schema(), "additionalProperties": False}
@@ -313,8 +404,8 @@ def _compact(document: object) -> bytes:
 
 # The journal: a line an input with its time and the effects it had, so that a trace is a replay test.
 
-_INPUTS = (Seen, Glimpse, StageHealth, LinkStatus, Answer, Sensed, Elapsed)
-_JOURNALLED: tuple[type[Any], ...] = (*_INPUTS, Record, Drive, Show, Ask, Fire, Reset)
+_INPUTS = (Seen, Glimpse, StageHealth, LinkStatus, Answer, Sensed, AlertNews, Command, Answered, Elapsed)
+_JOURNALLED: tuple[type[Any], ...] = (*_INPUTS, Record, Drive, Show, Ask, Fire, Reset, Carry)
 
 
 _T = TypeVar("_T")

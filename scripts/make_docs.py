@@ -19,10 +19,14 @@ import yaml
 from kiosk import wire
 from kiosk.messages import (
     Alert,
+    AlertState,
     Cause,
     CheckIn,
+    ClockStep,
+    CommandAnswer,
     Decision,
     Direction,
+    Escalation,
     Event,
     Fault,
     Opening,
@@ -39,17 +43,25 @@ LEDGER = "9f2c64d01b7ae358"
 SUBJECT = "66b4bebd3d65135c0685a4609d4ded91"
 """The made-up person of docs/declaration.md."""
 AT = datetime(2021, 11, 22, 1, 30, tzinfo=UTC)
-ORIGIN = wire.Origin(device="door-01", place="place-0001", access_point="main")
+BOOT_ID = "5f3c8a52-61d0-4c0e-9d8b-2f6a7e1c0b94"
+ORIGIN = wire.Origin(device="door-01", place="place-0001", access_point="main", boot_id=BOOT_ID)
 BIRTH = wire.State(device=ORIGIN.device, online=True, version="0.1.0", ledger=LEDGER, at=AT)
 WILL = wire.State(device=ORIGIN.device, online=False, version="0.1.0", ledger=LEDGER)
-HERE: dict[str, Any] = {"at": AT, "utc_trusted": True}
+BOOT_NS = 5_400_000_000_000
+BEAT = wire.Heartbeat(
+    at=AT, boot_id=BOOT_ID, boot_ns=BOOT_NS, ledger=LEDGER, newest=8, waiting=0, faults=["camera"], version="0.1.0"
+)
+HERE: dict[str, Any] = {"at": AT, "utc_trusted": True, "boot_ns": BOOT_NS}
 PERSON: dict[str, Any] = {"direction": Direction.ENTRY, "scheme": Scheme.DECLARATION, "subject": SUBJECT}
 EVENTS: tuple[Event, ...] = (
     CheckIn(decision=Decision.GRANTED, reasons=(Reason.NO_RISK,), data_age_s=5400, **PERSON, **HERE),
     Alert(reasons=(Reason.AT_RISK_SYMPTOM, Reason.AT_RISK_AREA), **PERSON, **HERE),
+    Escalation(alert_ledger=LEDGER, alert_sequence=2, delivered=True, count=1, **HERE),
     Fault(stage="camera", recovered=False, detail="the camera gives no frames: check its cable", **HERE),
+    ClockStep(step_ms=86_400_000, **HERE),
     Passage(direction=Direction.ENTRY, outcome=Outcome.WITHOUT_GRANT, **HERE),
     Opening(direction=Direction.ENTRY, cause=Cause.STAFF_OVERRIDE, **HERE),
+    CommandAnswer(number=1_637_544_600_000, order="mute", done=True, detail="muted for 600 s", **HERE),
 )
 EXAMPLE = re.compile(r"(<!-- example: ([a-z-]+) -->\n```json\n)(?:[^`]*\n)?(```)")
 
@@ -93,6 +105,14 @@ def messages() -> list[Message]:
             retained=True,
         ),
         Message(
+            name="heartbeat",
+            topic=wire.heartbeat_topic("{device}"),
+            summary="A door's sign of life, every [uplink] heartbeat_s.",
+            schema=wire.heartbeat_schema(),
+            examples={"heartbeat": _bytes(BEAT)},
+            qos=0,
+        ),
+        Message(
             name="acknowledgement",
             topic=wire.acknowledgement_topic("{device}"),
             summary="The city has committed these events of one ledger; the kiosk lets them go.",
@@ -100,8 +120,31 @@ def messages() -> list[Message]:
             examples={"acknowledgement": _bytes(answered)},
             received=True,
         ),
+        *_from_people(),
         *_look_up(),
         *_to_all(),
+    ]
+
+
+def _from_people() -> list[Message]:
+    seen = wire.AlertStanding(ledger=LEDGER, sequence=2, state=AlertState.ACKNOWLEDGED)
+    return [
+        Message(
+            name="alert-states",
+            topic=wire.alert_states_topic("{device}"),
+            summary="What people at the health authority have done about this device's newest alerts.",
+            schema=wire.alert_states_schema(),
+            examples={"alert-states": _bytes(wire.AlertStates(alerts=[seen]))},
+            received=True,
+            retained=True,
+        ),
+        Message(
+            name="command",
+            topic=wire.command_topic("{device}"),
+            summary="A signed command (docs/commands.md).",
+            content_type="application/cose",
+            received=True,
+        ),
     ]
 
 

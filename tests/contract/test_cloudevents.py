@@ -54,5 +54,6 @@ def test_the_cloudevents_reader_accepts_every_kind_and_finds_every_attribute(eve
         "sequence": 7,
         "place": "cổng chính",
         "access_point": "main",
+        "boot_id": "",
         **wire.body_of(event),
     }

@@ -5,7 +5,21 @@ from pathlib import Path
 import pytest
 
 from kiosk import cli, wire
-from kiosk.messages import Alert, Ask, CheckIn, Drive, Event, Fault, Passage, Record, Show
+from kiosk.messages import (
+    Alert,
+    Ask,
+    CheckIn,
+    ClockStep,
+    CommandAnswer,
+    Drive,
+    Escalation,
+    Event,
+    Fault,
+    Opening,
+    Passage,
+    Record,
+    Show,
+)
 from tests.replay.make_cases import gate_of
 
 CASES = Path(__file__).parent / "cases"
@@ -82,9 +96,12 @@ def _told(event: Event) -> str:
             return f"alert {' '.join(reasons)}"
         case Fault(stage=stage, recovered=recovered):
             return f"{stage} {'recovers' if recovered else 'fails'}"
-        case Passage(outcome=outcome):
-            return outcome
-    return event.cause
+        case Passage() | Opening():
+            return event.outcome if isinstance(event, Passage) else event.cause
+        case Escalation() | ClockStep():
+            return f"escalation {event.count}" if isinstance(event, Escalation) else f"clock {event.step_ms} ms"
+        case CommandAnswer(order=order, done=done):
+            return f"{order} {'done' if done else 'refused'}"
 
 
 def _story(fact: str) -> Iterator[str]:

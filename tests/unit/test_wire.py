@@ -17,11 +17,14 @@ from kiosk.messages import (
     Ask,
     Cause,
     CheckIn,
+    ClockStep,
+    CommandAnswer,
     Decision,
     Direction,
     Drive,
     Effect,
     Elapsed,
+    Escalation,
     Event,
     Exposure,
     Fault,
@@ -47,11 +50,12 @@ from kiosk.messages import (
 )
 from tests.builders import START, at_ms, sighting
 
-ORIGIN = wire.Origin(device="door-01", place="place-0001", access_point="main")
+ORIGIN = wire.Origin(device="door-01", place="place-0001", access_point="main", boot_id="5f3c8a52")
 SUBJECT = "a1" * 16
 CHECK_IN = CheckIn(
     at=START,
     utc_trusted=True,
+    boot_ns=9,
     direction=Direction.ENTRY,
     decision=Decision.DENIED,
     reasons=(Reason.AT_RISK_SYMPTOM, Reason.DECLARATION_EXPIRED),
@@ -84,7 +88,12 @@ ALERT = Alert(
 FAULT = Fault(at=START, utc_trusted=True, stage="camera", recovered=False, detail="tối quá: no light")
 PASSAGE = Passage(at=START, utc_trusted=True, direction=Direction.EXIT, outcome=Outcome.WRONG_WAY)
 OPENING = Opening(at=START, utc_trusted=True, direction=Direction.ENTRY, cause=Cause.STAFF_OVERRIDE)
-EVENTS: tuple[Event, ...] = (CHECK_IN, FOREIGN, ALERT, FAULT, PASSAGE, OPENING)
+ESCALATION = Escalation(
+    at=START, utc_trusted=True, boot_ns=9, alert_ledger="l1", alert_sequence=6, delivered=True, count=1
+)
+STEP = ClockStep(at=START, utc_trusted=True, boot_ns=9, step_ms=-1500)
+ANSWER = CommandAnswer(at=START, utc_trusted=True, boot_ns=9, number=None, order=None, done=False, detail="forged")
+EVENTS: tuple[Event, ...] = (CHECK_IN, FOREIGN, ALERT, ESCALATION, FAULT, STEP, PASSAGE, OPENING, ANSWER)
 Document = dict[str, Any]
 
 
@@ -120,8 +129,11 @@ def test_a_check_in_on_the_wire() -> None:
                 "sequence": 7,
                 "place": "place-0001",
                 "access_point": "main",
+                "boot_id": "5f3c8a52",
                 "at": "2021-11-22T01:00:00Z",
                 "utc_trusted": True,
+                "boot_ns": 9,
+                "late_record": False,
                 "direction": "entry",
                 "decision": "denied",
                 "reasons": ["at_risk.symptom", "declaration_expired"],
@@ -130,7 +142,6 @@ def test_a_check_in_on_the_wire() -> None:
                 "data_age_s": 3600,
                 "city_age_s": 120,
                 "sealed": "c2VhbGVk",
-                "late_record": False,
             },
         },
     )
@@ -262,8 +273,8 @@ def _drop_data(document: Document) -> object:
     return {key: value for key, value in document.items() if key != "data"}
 
 
-def _drop_sequence(document: Document) -> object:
-    del document["data"]["sequence"]
+def _drop_source(document: Document) -> object:
+    del document["source"]
     return document
 
 
@@ -271,7 +282,7 @@ def _drop_sequence(document: Document) -> object:
     ("broken", "error"),
     [
         (_drop_data, "KeyError"),
-        (_drop_sequence, "KeyError"),
+        (_drop_source, "KeyError"),
         (lambda document: document | {"data": 5}, "TypeError"),
         (lambda document: document | {"data": "five"}, "ValueError"),
         (lambda _document: [], "TypeError"),
