@@ -1,4 +1,4 @@
-# Sourced by scripts/demo and scripts/test: system packages and a virtual environment, said before it is done.
+# Sourced by scripts/demo, scripts/broker and scripts/test: system packages and a virtual environment, said before it is done.
 # shellcheck shell=bash
 
 set -euo pipefail

@@ -35,8 +35,8 @@ def free_port() -> int:
 class Mosquitto:
     """One broker, on the same port however often it is started."""
 
-    def __init__(self, folder: Path, settings: str = SETTINGS) -> None:
-        self.port = free_port()
+    def __init__(self, folder: Path, settings: str = SETTINGS, port: int = 0) -> None:
+        self.port = port or free_port()
         self.log = folder / "mosquitto.log"
         self._settings = folder / "mosquitto.conf"
         self._settings.write_text(settings.format(port=self.port), encoding="utf-8")
@@ -71,12 +71,12 @@ class Mosquitto:
 class Ear:
     """A subscriber that keeps all it hears, and may speak."""
 
-    def __init__(self, port: int, *topics: str, ca_file: str = "") -> None:
+    def __init__(self, port: int, *topics: str, ca_file: str = "", certificate: tuple[str, str] = ("", "")) -> None:
         self.heard: list[tuple[str, bytes, bool]] = []
         """Topic, payload and whether it was retained."""
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
         if ca_file:
-            self._client.tls_set(ca_file)
+            self._client.tls_set(ca_file, certificate[0] or None, certificate[1] or None)
         self._subscribed = threading.Event()
         self._topics = topics
         self._client.on_connect = self._connected
@@ -86,9 +86,9 @@ class Ear:
         self._client.loop_start()
         assert self._subscribed.wait(10.0)
 
-    def say(self, topic: str, payload: bytes | str) -> None:
+    def say(self, topic: str, payload: bytes | str, *, retain: bool = False) -> None:
         """Publish, and wait until the broker has it."""
-        self._client.publish(topic, payload, qos=1).wait_for_publish(10.0)
+        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(10.0)
 
     def close(self) -> None:
         """End."""
