@@ -18,6 +18,7 @@ from city.provision import (
     BUNDLE,
     CITY_KEY,
     CITY_PEM,
+    COMMAND_KEY,
     DECLARATION_KEY,
     SUBJECT_KEY,
     new_secrets,
@@ -50,7 +51,12 @@ def make_keys(folder: Path, made_at: datetime) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     held = new_secrets()
     provision(folder, held, made_at)
-    secret = {CITY_KEY: held.city, DECLARATION_KEY: held.declaration, AUTHORITY_KEY: held.authority}
+    secret = {
+        CITY_KEY: held.city,
+        DECLARATION_KEY: held.declaration,
+        AUTHORITY_KEY: held.authority,
+        COMMAND_KEY: held.command,
+    }
     for name, content in secret.items():
         write_secret(folder / name, content)
     (folder / "declaration.pem").write_bytes(signing.public_pem(held.declaration))
@@ -71,11 +77,12 @@ def next_bundle(
     revoked: Iterable[str],
     areas: Sequence[str],
     rules: Path | None,
+    new_command_key: bool = False,
 ) -> Bundle:
     """Write the folder's next trust bundle: the last one, and what is given here.
 
-    Issuers (X.509) and revocations (32 hex digits) are added; areas (CODE:SINCE or CODE:SINCE:UNTIL) and rules take
-    the place of those before. Raises ValueError for what kiosks would refuse, or OSError.
+    Issuers (X.509) and revocations (32 hex digits) are added; areas (CODE:SINCE or CODE:SINCE:UNTIL), rules and a new
+    command key take the place of those before. Raises ValueError for what kiosks would refuse, or OSError.
     """
     held = read_bundle((keys / BUNDLE).read_bytes(), public_key(keys))
     if isinstance(held, str):
@@ -85,6 +92,7 @@ def next_bundle(
         raise ValueError(mistake)
     issuers = [issuer for some in held.issuers.values() for issuer in some]
     issuers += [Issuer.from_certificate(path.read_bytes()) for path in certificates]
+    command = signing.new_key() if new_command_key else b""
     bundle = replace(
         held,
         version=held.version + 1,
@@ -93,7 +101,10 @@ def next_bundle(
         revoked=held.revoked | {bytes.fromhex(digest) for digest in revoked},
         areas=tuple(map(_area, areas)) or held.areas,
         rules_toml=text,
+        command_pem=signing.public_pem(command) if command else held.command_pem,
     )
+    if command:
+        write_secret(keys / COMMAND_KEY, command)
     write_whole(keys / BUNDLE, trust.signed(bundle, key=_city_key(keys)))
     return bundle
 

@@ -14,20 +14,21 @@ from city import signing, trust
 from kiosk.credentials.issuer import Issuer, Use, by_kid
 from kiosk.trust import Bundle
 
-CITY_KEY, DECLARATION_KEY, AUTHORITY_KEY = "city.key", "declaration.key", "authority.key"
+CITY_KEY, DECLARATION_KEY, AUTHORITY_KEY, COMMAND_KEY = "city.key", "declaration.key", "authority.key", "command.key"
 CITY_PEM, BUNDLE, SUBJECT_KEY = "city.pem", "trust.bundle", "subject.key"
 """What a kiosk gets; of these only `SUBJECT_KEY` is secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secrets:
-    """What a city signs and opens with: PEM private keys, and the key of the pseudonyms."""
+    """What a city signs and opens with: PEM private keys, and the key of the pseudonyms. `command` may be empty."""
 
     city: bytes
     declaration: bytes
     authority: bytes
     authority_public: bytes
     subject: bytes
+    command: bytes = b""
 
 
 def new_secrets(subject: bytes | None = None) -> Secrets:
@@ -39,6 +40,7 @@ def new_secrets(subject: bytes | None = None) -> Secrets:
         authority=private,
         authority_public=public,
         subject=subject or secrets.token_bytes(32),
+        command=signing.new_key(),
     )
 
 
@@ -53,6 +55,7 @@ def first_bundle(
         issuers=by_kid([declares, *issuers]),
         revoked=frozenset(revoked),
         authority_pem=held.authority_public,
+        command_pem=signing.public_pem(held.command) if held.command else b"",
     )
 
 

@@ -49,13 +49,26 @@ class CityFeed:
         self._newest_list = 1
         """The highest version the city is known to have; every list has at least 1."""
         self._piled_up = risks.deltas >= MOST_DELTAS
+        self._again: set[str] = set()
+        """The stages for which everything was asked for anew, and has not come yet."""
+        self._on_resynced: Callable[[str], None] = lambda _: None
         self._settle(TRUST, "; ".join(trust_troubles))
         self._settle(RISK_LIST, "; ".join(risk_troubles))
 
     @property
     def wants_snapshot(self) -> bool:
-        """Whether the list is missing, an update of it has been missed, or updates have piled up."""
-        return self._list_version < self._newest_list or self._piled_up
+        """Whether the list is missing, an update of it has been missed, updates have piled up, or a person asks."""
+        return self._list_version < self._newest_list or self._piled_up or RISK_LIST in self._again
+
+    @property
+    def wants_trust(self) -> bool:
+        """Whether the bundle is to be asked for once more."""
+        return TRUST in self._again
+
+    def resync(self, on_done: Callable[[str], None]) -> None:
+        """Fetch bundle and list anew; `on_done` is told what is held once both have come. From any thread."""
+        self._on_resynced = on_done
+        self._again = {TRUST, RISK_LIST}
 
     def receive(self, topic: str, payload: bytes) -> None:
         """Take what came at one of the city's topics. Nothing at all is how a broker says that it forgets it."""
@@ -69,11 +82,19 @@ class CityFeed:
             trouble = str(fault)
         if self.bundle is not bundle or self.risk_list is not risk_list:
             self._on_change(self.bundle, self.risk_list)
+        if self._again and topic != wire.DELTA_TOPIC and not trouble:
+            self._came_again(stage)
         self._settle(stage, trouble)
 
     @property
     def _list_version(self) -> int:
         return self.risk_list.version if self.risk_list else 0
+
+    def _came_again(self, stage: str) -> None:
+        self._again.discard(stage)
+        if not self._again:
+            trust = self.bundle.version if self.bundle else 0
+            self._on_resynced(f"trust bundle version {trust}, risk list version {self._list_version}")
 
     def _take_bundle(self, content: bytes) -> str:
         read = read_bundle(content, self._city)
@@ -90,7 +111,7 @@ class CityFeed:
         if isinstance(update, str):
             return f"an update of the risk list was refused: {update}"
         waited = self.wants_snapshot
-        if self._piled_up and update.base == 0:
+        if (self._piled_up or RISK_LIST in self._again) and update.base == 0:
             self._piled_up = False
             if update.version <= self._list_version:
                 return ""  # the city has made no newer one yet; asking again would give the same

@@ -66,7 +66,7 @@ class Door:
 
     def lists(self, content: bytes) -> None:
         """An update of the list comes; which kind it is, it says itself."""
-        self.feed.receive(wire.DELTA_TOPIC, content)
+        self.feed.receive(wire.SNAPSHOT_TOPIC, content)
 
 
 @pytest.fixture
@@ -115,6 +115,38 @@ def test_piled_up_deltas_are_exchanged_for_the_whole_list(door: Door, tmp_path: 
     assert (door.feed.wants_snapshot, door.held, door.told) == (False, (0, 1 + MOST_DELTAS), [])
     door.lists(snapshot(2 + MOST_DELTAS, {A: Flag.F0}))
     assert [path.name for path in tmp_path.iterdir()] == ["risk-list.snapshot"]
+
+
+def test_a_resync_is_over_when_bundle_and_list_have_come_again(door: Door) -> None:
+    """Whether they are newer or the same; the answer says what is held."""
+    door.trusts(bundle(3))
+    door.lists(snapshot(7, {}))
+    done: list[str] = []
+    for trusted, listed, told in (
+        (3, 7, "trust bundle version 3, risk list version 7"),
+        (4, 9, "trust bundle version 4, risk list version 9"),
+        (4, 8, "trust bundle version 4, risk list version 9"),
+    ):
+        done.clear()
+        door.feed.resync(done.append)
+        assert (door.feed.wants_trust, door.feed.wants_snapshot) == (True, True)
+        door.trusts(bundle(trusted))
+        assert (door.feed.wants_trust, door.feed.wants_snapshot, done) == (False, True, [])
+        door.lists(snapshot(listed, {}))
+        assert (door.feed.wants_trust, door.feed.wants_snapshot, done) == (False, False, [told])
+    assert (door.held, door.told) == ((4, 9), [])
+
+
+def test_a_resync_is_not_over_with_what_is_refused(door: Door) -> None:
+    """Neither a stranger's list, nor a change of one."""
+    done: list[str] = []
+    door.feed.resync(done.append)
+    door.trusts(bundle(3))
+    door.lists(snapshot(7, {}, OTHER_KEY))
+    door.feed.receive(wire.DELTA_TOPIC, delta(8))
+    assert (door.feed.wants_snapshot, done) == (True, [])
+    door.feed.receive(wire.SNAPSHOT_TOPIC, snapshot(8, {}))
+    assert (door.feed.wants_snapshot, done) == (False, ["trust bundle version 3, risk list version 8"])
 
 
 REFUSED_BUNDLES = {
