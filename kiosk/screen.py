@@ -2,7 +2,8 @@
 
 Decides how the newest view reaches the page (pushed, as Server-Sent Events) and who may ask for it: this machine only,
 reading only. Refuses to know what a view means, when it changes, or what was shown before. The daemon builds it and
-gives `serve` a thread; the core thread calls `show`.
+gives `serve` a thread; the core thread calls `show`, the mirror's thread `reflect`. Both are boards with the newest
+thing on them; whoever is slow misses what was there in between.
 """
 
 import base64
@@ -14,6 +15,7 @@ import socket
 import threading
 from contextlib import suppress
 from dataclasses import asdict
+from datetime import datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from importlib.resources import files
@@ -54,11 +56,12 @@ class ScreenServer:
 
     def __init__(self, *, port: int, keep_alive_s: float = KEEP_ALIVE_S) -> None:
         self._board = _Board()
+        self._mirror = _Board()
         self._state = threading.Lock()
         self._serving = False
         self._closed = False
         try:
-            self._server = _Server(port, self._board, keep_alive_s)
+            self._server = _Server(port, self._board, self._mirror, keep_alive_s)
         except (OSError, OverflowError) as error:
             raise StageFault(_sentence(port, error)) from error
         self.port: int = self._server.server_address[1]
@@ -66,7 +69,16 @@ class ScreenServer:
 
     def show(self, view: View) -> None:
         """Put `view` on every connected page. Never waits for one of them."""
-        self._board.post(json.dumps(asdict(view), ensure_ascii=False).encode())
+        self._board.post(json.dumps(asdict(view), ensure_ascii=False, default=datetime.isoformat).encode())
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether any page wants the mirror's pictures."""
+        return self._mirror.waiting > 0
+
+    def reflect(self, jpeg: bytes) -> None:
+        """Put this picture in the mirror of every connected page. Never waits for one of them."""
+        self._mirror.post(base64.b64encode(jpeg))
 
     def serve(self) -> None:
         """Run until `close`."""
@@ -84,6 +96,7 @@ class ScreenServer:
             self._closed = True
             serving = self._serving
         self._board.close()
+        self._mirror.close()
         if serving:
             with suppress(OSError):  # wakes serve_forever on Linux, which else looks for its end twice a second
                 self._server.socket.shutdown(socket.SHUT_RDWR)
@@ -97,12 +110,14 @@ class _Posted(NamedTuple):
 
 
 class _Board:
-    """The newest view and how many came before it; older ones are gone."""
+    """The newest thing to show and how many came before it; older ones are gone."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._newest = _Posted(0, b"")
         self._closed = False
+        self.waiting = 0
+        """Pages that want the next."""
 
     def post(self, payload: bytes) -> None:
         with self._changed:
@@ -122,7 +137,9 @@ class _Board:
     def after(self, number: int, timeout_s: float) -> _Posted | None:
         """Wait for a newer view than `number`; the same one back after `timeout_s`, None once closed."""
         with self._changed:
+            self.waiting += 1
             self._changed.wait_for(lambda: self._closed or self._newest.number > number, timeout_s)
+            self.waiting -= 1
             return None if self._closed else self._newest
 
 
@@ -137,8 +154,9 @@ class _Server(ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 2 * MAX_CONNECTIONS
 
-    def __init__(self, port: int, board: _Board, keep_alive_s: float) -> None:
+    def __init__(self, port: int, board: _Board, mirror: _Board, keep_alive_s: float) -> None:
         self.board = board
+        self.mirror = mirror
         self.keep_alive_s = keep_alive_s
         self.page = files("kiosk").joinpath("screen.html").read_bytes()
         self.policy = _content_security_policy(self.page.decode())
@@ -181,7 +199,9 @@ class _Connection(BaseHTTPRequestHandler):
             view = self.server.board.newest()
             self._send(HTTPStatus.OK if view else HTTPStatus.NO_CONTENT, "application/json", view)
         elif path == "/events":
-            self._stream()
+            self._stream(self.server.board)
+        elif path == "/mirror":
+            self._stream(self.server.mirror)
         else:
             self.send_error(HTTPStatus.NOT_FOUND)
 
@@ -214,14 +234,14 @@ class _Connection(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
 
-    def _stream(self) -> None:
-        """Server-Sent Events (HTML Standard, 9.2): the newest view at once, then each newer one."""
+    def _stream(self, board: _Board) -> None:
+        """Server-Sent Events (HTML Standard, 9.2): the newest thing at once, then each newer one."""
         self._send_head(HTTPStatus.OK, "text/event-stream")
         if self.command == "HEAD":
             return
         self.wfile.write(f"retry: {RETRY_MS}\n\n".encode())
         seen = 0
-        while posted := self.server.board.after(seen, self.server.keep_alive_s):
+        while posted := board.after(seen, self.server.keep_alive_s):
             fresh = posted.number > seen
             self.wfile.write(b"data: %b\n\n" % posted.payload if fresh else b": keep-alive\n\n")
             seen = posted.number

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ import numpy as np
 from playwright.sync_api import sync_playwright
 
 from kiosk.config import load_rules
-from kiosk.messages import Direction, Hint, Reason, Screen, View, Wording
+from kiosk.messages import AlertState, Direction, Hint, Reason, Screen, Tally, View, Wording
 from kiosk.screen import ScreenServer
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -40,8 +41,12 @@ def _said(reason: Reason) -> Wording:
 
 
 ENTRY = Direction.ENTRY
+SINCE = datetime(2021, 11, 22, 1, 12, tzinfo=UTC)
+TODAY = Tally(presentations=3120, grants=3010, crowded=40, passages=2999, without_grant=12)
 VIEWS = {
-    "attract": View(screen=Screen.ATTRACT, wording=RULES.screens[Screen.ATTRACT], direction=ENTRY, online=True),
+    "attract": View(
+        screen=Screen.ATTRACT, wording=RULES.screens[Screen.ATTRACT], direction=ENTRY, online=True, link_since=SINCE
+    ),
     "granted": View(
         screen=Screen.GRANTED, wording=_said(Reason.NO_RISK), direction=ENTRY, initials="N.V.A.", online=True
     ),
@@ -51,6 +56,8 @@ VIEWS = {
         direction=ENTRY,
         initials="T.T.B.",
         waiting=12,
+        link_since=SINCE,
+        city_age_s=4500,
     ),
     "at-risk": View(
         screen=Screen.AT_RISK,
@@ -58,8 +65,20 @@ VIEWS = {
         direction=ENTRY,
         online=True,
         waiting=1,
+        alert=AlertState.DELIVERED,
+        link_since=SINCE,
+        today=TODAY,
     ),
     "denied": View(screen=Screen.DENIED, wording=_said(Reason.UNKNOWN_FORMAT), direction=ENTRY, online=True),
+    "locked": View(
+        screen=Screen.LOCKED,
+        wording=RULES.screens[Screen.LOCKED],
+        direction=ENTRY,
+        online=True,
+        muted=True,
+        link_since=SINCE,
+    ),
+    "fire": View(screen=Screen.FIRE, wording=RULES.screens[Screen.FIRE], direction=ENTRY, link_since=SINCE),
     "out-of-order": View(
         screen=Screen.OUT_OF_ORDER,
         wording=RULES.screens[Screen.OUT_OF_ORDER],

@@ -6,13 +6,15 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 
 import pytest
 
 from kiosk.errors import StageFault
 from kiosk.messages import Direction, Hint, Screen, View, Wording
 from kiosk.screen import LOOPBACK, MAX_CONNECTIONS, ScreenServer
+from tests.waiting import until
 
 WAIT_S = 10
 ATTRACT = View(
@@ -69,10 +71,10 @@ def ask(
 
 
 @contextmanager
-def stream(server: ScreenServer) -> Iterator[http.client.HTTPResponse]:
-    """Open /events and read past the line that says how soon to come back."""
+def stream(server: ScreenServer, path: str = "/events") -> Iterator[http.client.HTTPResponse]:
+    """Open a stream and read past the line that says how soon to come back."""
     with closing(http.client.HTTPConnection(LOOPBACK, server.port, timeout=WAIT_S)) as connection:
-        connection.request("GET", "/events")
+        connection.request("GET", path)
         with connection.getresponse() as response:
             assert response.getheader("Content-Type") == "text/event-stream"
             assert response.readline() + response.readline() == b"retry: 1000\n\n"
@@ -129,6 +131,32 @@ def test_view_names_its_hint(server: ScreenServer) -> None:
         server.show(view)
         hints.append(json.loads(ask(server, "/view")[2])["hint"])
     assert hints == [None, "closer"]
+
+
+def test_times_in_a_view_are_iso_8601(server: ScreenServer) -> None:
+    """The page formats them for people."""
+    server.show(replace(ATTRACT, link_since=datetime(2021, 11, 22, 1, 12, tzinfo=UTC)))
+    assert json.loads(ask(server, "/view")[2])["link_since"] == "2021-11-22T01:12:00+00:00"
+
+
+def test_the_mirror_streams_each_new_picture_to_pages_that_want_it(server: ScreenServer) -> None:
+    """Events of their own, in base64; nobody is waited for, and somebody is known to be there."""
+    before = server.is_watched
+    with stream(server, "/mirror") as pictures:
+        until(lambda: server.is_watched)
+        came = []
+        for picture in (b"first", b"second"):
+            server.reflect(picture)
+            came.append(pictures.readline() + pictures.readline())
+    assert (before, came) == (False, [b"data: Zmlyc3Q=\n\n", b"data: c2Vjb25k\n\n"])
+
+
+def test_a_page_that_left_the_mirror_frees_its_place() -> None:
+    """Even while there are no pictures to send it."""
+    with running(keep_alive_s=0.05) as server:
+        with stream(server, "/mirror"):
+            until(lambda: server.is_watched)
+        until(lambda: not server.is_watched)
 
 
 def test_view_is_empty_before_the_first_one(server: ScreenServer) -> None:
