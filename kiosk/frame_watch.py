@@ -21,6 +21,9 @@ RARE = 0.01
 SAMPLE = 16
 """Every 16th pixel of every 16th row: 3,600 of a 1280x720 frame."""
 
+FROZEN = "the picture is frozen: check the camera's cable, then restart the kiosk"
+"""The one of these that is the driver's."""
+
 
 def _since(since_ns: int | None, now_ns: int, *, holds: bool) -> int | None:
     """Since when something holds without a break."""
@@ -59,7 +62,7 @@ class FrameWatch:
         if _lasted(self._white_ns, now_ns, WHITE_S):
             return "the picture is white: turn the camera away from the sun or the lamp that blinds it"
         if _lasted(self._still_ns, now_ns, FROZEN_S):
-            return "the picture is frozen: check the camera's cable, then restart the kiosk"
+            return FROZEN
         return ""
 
     def vanished(self, now_ns: int) -> str:

@@ -1,9 +1,11 @@
 """Is every stage making progress? Tells systemd, which restarts what hangs.
 
-Each stage stamps its progress from its own thread; the core thread asks here who is late. It restarts nothing
-itself: a hung stage means no watchdog message, and systemd ends and starts the process (systemd/kiosk.service).
+Each stage stamps its progress from its own thread; the core thread asks here who is late. A hung stage means that
+systemd is told at once, and ends and starts the process (systemd/kiosk.service). The core itself is watched by
+`DeadMan`: it ends every relay's pulse, so it may be away for seconds only.
 """
 
+import faulthandler
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -13,6 +15,10 @@ from kiosk.clock import Clock, S
 
 LATE_AFTER_NS = 10 * S
 """Every thread stamps at least once a second; ten is a hang, not load."""
+MACHINE_LATE_AFTER_NS = 300 * S
+"""It looks every ten seconds, and a sick card may hold it up for minutes without harm to the door."""
+CORE_HUNG_S = 5.0
+"""The thread that ends every relay's pulse may be away for so long."""
 UPLINK_LATE_AFTER_NS = 120 * S
 """Name resolution blocks for as long as the system's resolver likes (resolv.conf(5): up to 30 s a server)."""
 
@@ -43,6 +49,27 @@ class Supervisor:
         self._stamps[stage] = self._clock.now().monotonic_ns
 
 
+class DeadMan:
+    """Ends this process when the core has not come back in time, so that ExecStopPost puts the lines to rest.
+
+    Args:
+        after_s: how long it may be away; 0 where nothing watches, as in a test.
+    """
+
+    def __init__(self, after_s: float = 0.0) -> None:
+        self._after_s = after_s
+
+    def rearm(self) -> None:
+        """The core is here. The clock that runs now is a thread of the C library: no code in Python can hold it up."""
+        if self._after_s:
+            faulthandler.dump_traceback_later(self._after_s, exit=True)
+
+    def disarm(self) -> None:
+        """The lines are at rest."""
+        if self._after_s:
+            faulthandler.cancel_dump_traceback_later()
+
+
 class ServiceNotifier:
     """sd_notify(3), as much of it as we need; silent when systemd did not start us.
 
@@ -57,6 +84,11 @@ class ServiceNotifier:
     def from_environment(cls) -> "ServiceNotifier":
         """Use the socket systemd named for us, if any."""
         return cls(os.environ.get("NOTIFY_SOCKET", ""))
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether systemd started us."""
+        return bool(self._address)
 
     def say(self, state: str) -> None:
         """Send one state, such as "READY=1", "WATCHDOG=1" or "STOPPING=1"."""

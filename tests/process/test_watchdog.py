@@ -2,11 +2,14 @@
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kiosk.clock import Now, S
@@ -14,6 +17,7 @@ from kiosk.daemon import Daemon
 from kiosk.messages import Exposure, Frame
 from kiosk.supervisor import LATE_AFTER_NS
 from kiosk.testing.clock import ManualClock
+from kiosk.viewing import HUNG_NS, Viewing
 from tests.doors import Door
 from tests.waiting import until
 
@@ -40,7 +44,7 @@ def fault_on_the_page(daemon: Daemon) -> str:
 
 
 class HungCamera:
-    """A driver that never comes back, until the test lets it."""
+    """A driver that never comes back, not even when it is closed, until the test lets it."""
 
     def __init__(self) -> None:
         self.released = threading.Event()
@@ -54,8 +58,8 @@ class HungCamera:
         """It cannot."""
 
     def close(self) -> None:
-        """Let go."""
-        self.released.set()
+        """It does not let go either."""
+        self.released.wait()
 
 
 class Systemd:
@@ -89,6 +93,69 @@ def systemd(tmp_path: Path) -> Iterator[Systemd]:
     manager.close()
 
 
+class HungOnce:
+    """A driver that gives one frame and hangs until it is closed; opened again, it works."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self._released = threading.Event()
+
+    def open(self) -> "HungOnce":
+        """Open it."""
+        self.opened += 1
+        return self
+
+    def frames(self) -> Iterator[Frame]:
+        """One frame, then nothing; after the second opening one more, and the end of a camera that is closed."""
+        yield Frame(luma=np.full((240, 320), 90, dtype=np.uint8), number=0, captured_ns=S)
+        self._released.wait()
+
+    def expose(self, exposure: Exposure | None) -> None:
+        """It cannot."""
+
+    def close(self) -> None:
+        """Let go."""
+        self._released.set()
+
+
+def test_a_camera_whose_driver_hangs_is_closed_and_opened_again() -> None:
+    """From outside, once it has not come back for seven seconds; and told as a fault until frames come."""
+    camera, stopping, told = HungOnce(), threading.Event(), list[str]()
+    clock = ManualClock()
+    viewing = Viewing(
+        camera.open,
+        longest_exposure_us=10_000,
+        stopping=stopping,
+        on_seen=lambda _: None,
+        on_camera=told.append,
+        on_view=lambda _: None,
+        clock=clock,
+    )
+    capturing = threading.Thread(target=viewing.capture, args=(lambda: None,), daemon=True)
+    capturing.start()
+    until(lambda: camera.opened == 1)
+    viewing.rescue(clock.now().monotonic_ns + HUNG_NS)
+    assert told == []
+
+    def rescued() -> bool:
+        viewing.rescue(clock.now().monotonic_ns + HUNG_NS + 1)
+        return bool(told)
+
+    until(rescued)
+    assert (told, viewing.failing(0)) == (["the camera's driver hung; it was closed and is opened again"], True)
+    until(lambda: camera.opened > 1)
+    stopping.set()
+    capturing.join(10.0)
+    assert not capturing.is_alive()
+
+
+def test_a_core_that_does_not_come_back_ends_the_process() -> None:
+    """Even one that holds the interpreter: nothing in Python can delay the dead man's clock. It says where it hung."""
+    hang = "from kiosk.supervisor import DeadMan; DeadMan(0.2).rearm(); sum(range(10**12))"
+    done = subprocess.run([sys.executable, "-c", hang], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, "Timeout" in done.stderr) == (1, True)
+
+
 def test_a_hung_camera_starves_the_watchdog_and_says_so(tmp_path: Path, systemd: Systemd) -> None:
     """READY, WATCHDOG, then nothing once the camera has made no progress for ten seconds; STOPPING at the end."""
     clock, camera = CountingClock(), HungCamera()
@@ -101,9 +168,10 @@ def test_a_hung_camera_starves_the_watchdog_and_says_so(tmp_path: Path, systemd:
     until(lambda: "no progress in camera;" in fault_on_the_page(daemon))
     fed = systemd.listen().count("WATCHDOG=1")
     clock.advance(2 * S)
+    until(lambda: "WATCHDOG=trigger" in systemd.listen())
     enough = clock.reads + MANY_READS
     until(lambda: clock.reads > enough)
-    camera.close()
+    camera.released.set()
     daemon.stop()
     core.join(10.0)
     assert systemd.listen()[-1] == "STOPPING=1"
