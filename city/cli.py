@@ -10,20 +10,23 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from city import declare, office, publish, signing
+from city import certificates_cli, command_cli, declare, desk_cli, office, publish, signing
 from city.authority import identities, load_authority_key
+from city.broker_cli import add_broker, broker_of
 from city.ingest import Ingest, Stored
 from city.lookup import LookUps
+from city.printer import Printer
 from city.provision import BUNDLE, DECLARATION_KEY, SUBJECT_KEY
 from city.store import Store
 from kiosk.clock import SystemClock
 from kiosk.credentials.subject import subject_of
+from kiosk.errors import KioskError
 from kiosk.messages import Symptom, Visit
 
 DONE, USAGE, FAULT = 0, 2, 4
@@ -35,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     do: Callable[[argparse.Namespace], int] = parsed.do
     try:
         return do(parsed)
-    except (OSError, ValueError, SQLAlchemyError) as error:
+    except (OSError, ValueError, SQLAlchemyError, KioskError) as error:
         print(f"city: {error}", file=sys.stderr)
         return FAULT
 
@@ -44,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="city", description="The city's side of the check-in kiosks.")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     ingest = verbs.add_parser("ingest", help="store every event once and acknowledge it to its kiosk")
+    ingest.add_argument("--print", action="store_true", help="a JSON line for each event, to whoever reads along")
     _serving(ingest, "city-ingest").set_defaults(do=_ingest)
     lookup = verbs.add_parser("lookup", help="answer the kiosks' look-ups: the newest declaration of a person")
     _serving(lookup, "city-lookup").set_defaults(do=_look_up)
@@ -58,16 +62,14 @@ def _parser() -> argparse.ArgumentParser:
     sent = verbs.add_parser("publish", help="send a trust bundle, a risk list or a change of it to every kiosk")
     sent.add_argument("what", choices=["trust", "risk-list"])
     sent.add_argument("file", type=Path, nargs="+", help="of a risk list, the snapshot before its delta")
-    _broker_argument(_keys_argument(sent)).set_defaults(do=_publish)
+    add_broker(_keys_argument(sent)).set_defaults(do=_publish)
     opening = verbs.add_parser("open-identity", help="the health authority: open seals, one a line on standard input")
     opening.add_argument("--key", type=Path, required=True, action="append", help="authority.key; old ones as well")
     opening.set_defaults(do=_open_identity)
     _declare_arguments(verbs.add_parser("declare", help="issue a signed test declaration as a PNG"))
-    return parser
-
-
-def _broker_argument(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("--broker", default="localhost:1883", help="HOST:PORT, default %(default)s")
+    certificates_cli.add_verbs(verbs)
+    command_cli.add_verbs(verbs)
+    desk_cli.add_verbs(verbs)
     return parser
 
 
@@ -79,7 +81,7 @@ def _keys_argument(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 def _serving(parser: argparse.ArgumentParser, client_id: str) -> argparse.ArgumentParser:
     parser.add_argument("--database", default="sqlite:///city.sqlite3", help="an SQLAlchemy URL, default %(default)s")
     parser.add_argument("--client-id", default=client_id, help="one for each worker, default %(default)s")
-    return _broker_argument(parser)
+    return add_broker(parser)
 
 
 def _trust_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,6 +91,7 @@ def _trust_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--area", action="append", default=[], metavar="CODE:SINCE[:UNTIL]", help="all that count now")
     parser.add_argument("--rules", type=Path, help="a rules.toml for every door")
+    parser.add_argument("--new-command-key", action="store_true", help="make command.key anew; the old one ends")
     _keys_argument(parser).set_defaults(do=_trust)
 
 
@@ -108,15 +111,14 @@ def _declare_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _ingest(parsed: argparse.Namespace) -> int:
-    host, port = _broker(parsed)
-    with closing(Store(parsed.database)) as store:
+    printer = Printer(_say) if parsed.print else None
+    with closing(Store(parsed.database)) as store, printer or nullcontext():
         Ingest(
-            host,
-            port,
+            broker_of(parsed),
             store,
             SystemClock(),
             on_ready=_say_subscribed,
-            on_stored=_print_stored,
+            on_stored=(lambda stored: printer.put(_line(stored))) if printer else None,
             on_trouble=_say,
             client_id=parsed.client_id,
         ).run(_until_signalled())
@@ -124,17 +126,11 @@ def _ingest(parsed: argparse.Namespace) -> int:
 
 
 def _look_up(parsed: argparse.Namespace) -> int:
-    host, port = _broker(parsed)
     with closing(Store(parsed.database)) as store:
-        LookUps(host, port, store, on_ready=_say_subscribed, on_trouble=_say, client_id=parsed.client_id).run(
+        LookUps(broker_of(parsed), store, on_ready=_say_subscribed, on_trouble=_say, client_id=parsed.client_id).run(
             _until_signalled()
         )
     return DONE
-
-
-def _broker(parsed: argparse.Namespace) -> tuple[str, int]:
-    host, _, port = parsed.broker.rpartition(":")
-    return host, int(port)
 
 
 def _until_signalled() -> Callable[[float], bool]:
@@ -152,7 +148,7 @@ def _say_subscribed() -> None:
     _say("subscribed")
 
 
-def _print_stored(stored: Stored) -> None:
+def _line(stored: Stored) -> str:
     """One JSON line for each committed event, for whoever reads along."""
     arrival = stored.arrival
     line = {
@@ -163,7 +159,7 @@ def _print_stored(stored: Stored) -> None:
         "new": stored.new,
         "body": arrival.body,
     }
-    print(json.dumps(line), flush=True)
+    return json.dumps(line)
 
 
 def _open_identity(parsed: argparse.Namespace) -> int:
@@ -186,6 +182,7 @@ def _trust(parsed: argparse.Namespace) -> int:
         revoked=parsed.revoke,
         areas=parsed.area,
         rules=parsed.rules,
+        new_command_key=parsed.new_command_key,
     )
     print(f"{parsed.keys / BUNDLE}: version {bundle.version}")
     return DONE
@@ -201,8 +198,7 @@ def _publish(parsed: argparse.Namespace) -> int:
     city = office.public_key(parsed.keys)
     read = publish.trust_bundle if parsed.what == "trust" else publish.risk_list
     documents = [read(path.read_bytes(), city) for path in parsed.file]
-    host, port = _broker(parsed)
-    publish.send(documents, host=host, port=port)
+    publish.send(documents, broker_of(parsed))
     for document in documents:
         print(f"{document.topic}: {document.said}")
     return DONE

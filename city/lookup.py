@@ -1,7 +1,7 @@
 """Answers the kiosks' look-ups: the newest declaration of a person, as their phone would show it, or nothing.
 
 Each kiosk gets its answers at its own topic, which the broker lets no other kiosk read; a request that names another
-one is reported and gets no answer. Several workers share the requests (`$share/lookup/...`). The command line runs it.
+one is reported and gets no answer. Several workers share the requests. The command line runs it.
 """
 
 from collections.abc import Callable
@@ -13,17 +13,17 @@ from paho.mqtt.properties import Properties
 from city.store import Store
 from city.worker import Worker
 from kiosk import wire
+from kiosk.broker import Broker
 from kiosk.questions import ANSWER_WITHIN_S
 
-LOOK_UPS_TOPIC = f"$share/lookup/{wire.ROOT}/+/lookup"
+LOOK_UPS_TOPIC = f"{wire.ROOT}/+/lookup"
 
 
 class LookUps:
     """One worker.
 
     Args:
-        host: the broker's.
-        port: the broker's.
+        broker: where from.
         store: where declarations are.
         on_ready: told when the broker has confirmed the subscription.
         on_trouble: told one sentence about a request or a connection that is no good.
@@ -32,8 +32,7 @@ class LookUps:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        broker: Broker,
         store: Store,
         *,
         on_ready: Callable[[], None],
@@ -43,9 +42,8 @@ class LookUps:
         self._store = store
         self._on_trouble = on_trouble
         self._worker = Worker(
-            host,
-            port,
-            topic=LOOK_UPS_TOPIC,
+            broker,
+            topic=store.shared(LOOK_UPS_TOPIC),
             client_id=client_id,
             settle=self._settle,
             on_ready=on_ready,

@@ -11,7 +11,9 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from city.worker import identify
 from kiosk import wire
+from kiosk.broker import Broker
 from kiosk.risk_list import Issuers, read_update
 from kiosk.trust import read_bundle
 
@@ -47,7 +49,7 @@ def risk_list(content: bytes, city: Issuers) -> Document:
     return Document(topic=wire.DELTA_TOPIC if update.base else wire.SNAPSHOT_TOPIC, payload=content, said=said)
 
 
-def send(documents: Sequence[Document], *, host: str, port: int, client_id: str = "city-publish") -> None:
+def send(documents: Sequence[Document], broker: Broker, *, client_id: str = "city-publish") -> None:
     """Publish in this order, retained, and wait until the broker has them all.
 
     Publish a snapshot before the delta of the same version: who has missed one then finds the whole list.
@@ -59,7 +61,8 @@ def send(documents: Sequence[Document], *, host: str, port: int, client_id: str 
     client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5)
     client.on_connect = lambda _c, _u, _f, reason, _p: _note(reason, refusals)
     client.on_publish = lambda _c, _u, _m, reason, _p: _note(reason, refusals)
-    client.connect(host, port)
+    identify(client, broker)
+    client.connect(broker.host, broker.port)
     client.loop_start()
     try:
         for document in documents:

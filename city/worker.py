@@ -1,6 +1,6 @@
 """Takes one kind of message off the broker, and comes back when the broker does.
 
-Decides when to connect again. What to do with the messages is its owner's: `city.ingest` and `city.lookup`.
+Decides when to connect again. What to do with the messages is its owner's: `city.lookup`.
 """
 
 from collections.abc import Callable
@@ -10,17 +10,26 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from kiosk.broker import Broker, tls_context
+
 TURN_S = 0.5
 """Longest wait for a message; also how soon the end is noticed."""
 RECONNECT_S = 1.0
+
+
+def identify(client: mqtt.Client, broker: Broker) -> None:
+    """Give a client what it logs in with. Raises UplinkFault for certificates that cannot be used."""
+    if broker.tls:
+        client.tls_set_context(tls_context(broker))
+    if broker.username:
+        client.username_pw_set(broker.username, broker.password or None)
 
 
 class Worker:
     """One subscriber; it has no thread.
 
     Args:
-        host: the broker's.
-        port: the broker's.
+        broker: where from.
         topic: what to subscribe to, with QoS 1. A message is acknowledged to the broker only by `settle`.
         client_id: several workers need several.
         settle: gets the connection and what came since the last time, at least one message.
@@ -30,8 +39,7 @@ class Worker:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        broker: Broker,
         *,
         topic: str,
         client_id: str,
@@ -39,7 +47,7 @@ class Worker:
         on_ready: Callable[[], None],
         on_trouble: Callable[[str], None],
     ) -> None:
-        self._host, self._port = host, port
+        self._broker = broker
         self._topic = topic
         self._client_id = client_id
         self._settle = settle
@@ -53,14 +61,14 @@ class Worker:
             client = self._client()
             self._came.clear()  # the broker gives again what was not acknowledged on the old connection
             try:
-                client.connect(self._host, self._port, keepalive=15)
+                client.connect(self._broker.host, self._broker.port, keepalive=15)
                 while not stopped(0) and client.loop(TURN_S) == MQTTErrorCode.MQTT_ERR_SUCCESS:
                     came, self._came = self._came, []
                     if came:
                         self._settle(client, came)
                 client.disconnect()
             except OSError as error:
-                self._on_trouble(f"cannot reach the broker at {self._host}:{self._port} ({error})")
+                self._on_trouble(f"cannot reach the broker at {self._broker.address} ({error})")
             if stopped(RECONNECT_S):
                 return
 
@@ -68,6 +76,7 @@ class Worker:
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2, client_id=self._client_id, protocol=mqtt.MQTTv5, manual_ack=True
         )
+        identify(client, self._broker)
         client.on_connect = self._connected
         client.on_subscribe = self._subscribed
         client.on_message = self._received

@@ -1,0 +1,1 @@
+"""How the city's database came to what `city.schema` says, a revision at a time; `city.database` runs them."""
