@@ -4,7 +4,6 @@ Decides what a readable outbox is and what goes when there is too much (docs/dec
 events and the broker. `kiosk.outbox` is its only writer; `kiosk.outbox_view` looks at the same file.
 """
 
-import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable
@@ -17,9 +16,6 @@ from kiosk.errors import OutboxFault
 SCHEMA_VERSION = 1
 """`PRAGMA user_version`; a version before 0013 wrote 0. It rises only where the previous firmware could not work on
 the file: columns with a default, tables and indexes may be added without."""
-
-MOST_SET_ASIDE = 5
-"""Damaged files kept beside the outbox. The sixth has the oldest removed, and says so in its event."""
 
 MOST_DROPPED_AT_ONCE = 5_000
 """In one transaction, so in one report: its sequences fit `wire.BIGGEST_PAYLOAD` even if no two are neighbours."""
@@ -34,15 +30,19 @@ CREATE TABLE IF NOT EXISTS ledger (name TEXT NOT NULL, device TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS events (sequence INTEGER PRIMARY KEY, kind TEXT NOT NULL, payload BLOB NOT NULL,
                                    acknowledged INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS alerts ON events (sequence) WHERE kind = 'alert';
+CREATE TABLE IF NOT EXISTS open_alerts (sequence INTEGER PRIMARY KEY, stored_s INTEGER);
 """
 _ADDED = (
     ("ledger", "dropped", "INTEGER NOT NULL DEFAULT 0"),  # events ever dropped by the bounds
     ("events", "stored_s", "INTEGER"),  # Unix time, NULL where the clock was not trusted
     ("events", "keep", "INTEGER NOT NULL DEFAULT 0"),  # 1: never dropped
 )
-_OURS = {"ledger": {"name", "device"}, "events": {"sequence", "kind", "payload", "acknowledged"}}
+_OURS = {
+    "ledger": {"name", "device"},
+    "events": {"sequence", "kind", "payload", "acknowledged"},
+    "open_alerts": {"sequence", "stored_s"},
+}
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_SUFFIXES = ("", "-wal", "-shm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +101,8 @@ class OutboxFile:
                 (self.waiting,) = self.writer.execute("SELECT count(*) FROM events WHERE NOT acknowledged").fetchone()
                 rows = self.writer.execute("SELECT sequence FROM events WHERE acknowledged")
                 self._acknowledged = frozenset(number for (number,) in rows)
+                open_alerts = self.writer.execute("SELECT sequence FROM open_alerts")
+                self.open_alerts = {number for (number,) in open_alerts}
                 self.reader = _connect(path)
             except sqlite3.Error as error:
                 if is_damage(error):
@@ -132,6 +134,7 @@ class OutboxFile:
         self,
         rows: list[Row],
         let_go: frozenset[int],
+        closed: frozenset[int],
         *,
         now_s: int | None,
         bounds: Bounds,
@@ -143,6 +146,7 @@ class OutboxFile:
         Args:
             rows: the next sequences.
             let_go: rows that wait and that the city has.
+            closed: alerts that are no longer open.
             now_s: Unix time for what is inserted; None while the clock is not trusted.
             bounds: how many may wait.
             judge_age: whether to look for what is too old; needs `now_s`.
@@ -156,6 +160,7 @@ class OutboxFile:
         with self.writer as writer:
             writer.execute("BEGIN IMMEDIATE")
             self._insert(rows, now_s, keep=False)
+            open_alerts = self._open_alerts(rows, closed, now_s, judge_age=judge_age)
             writer.executemany("UPDATE events SET acknowledged = 1 WHERE sequence = ?", [(n,) for n in sorted(let_go)])
             dropped, key = self._too_many(waiting, bounds), "most_events"
             if not dropped and judge_age and now_s is not None:
@@ -167,9 +172,20 @@ class OutboxFile:
             # The next sequence is counted from the newest row, so that one stays even when acknowledged.
             gone_now = [(n,) for n in sorted(gone.union(dropped)) if n != last]
             writer.executemany("DELETE FROM events WHERE sequence = ?", gone_now)
-        self.last, self._acknowledged = last, gone & {last}
+        self.last, self._acknowledged, self.open_alerts = last, gone & {last}, open_alerts
         self.waiting = waiting + (1 - len(dropped) if dropped else 0)
         return len(dropped)
+
+    def _open_alerts(self, rows: list[Row], closed: frozenset[int], now_s: int | None, *, judge_age: bool) -> set[int]:
+        """Keep which alerts are open, and none longer than a day after a trusted clock has seen it."""
+        raised, writer = [row.sequence for row in rows if row.kind == "alert"], self.writer
+        writer.executemany("INSERT INTO open_alerts (sequence, stored_s) VALUES (?, ?)", [(n, now_s) for n in raised])
+        if judge_age and now_s is not None and self.open_alerts:
+            writer.execute("UPDATE open_alerts SET stored_s = ? WHERE stored_s IS NULL", (now_s,))
+            old = writer.execute("SELECT sequence FROM open_alerts WHERE stored_s < ?", (now_s - DAY_S,))
+            closed = closed.union(number for (number,) in old)
+        writer.executemany("DELETE FROM open_alerts WHERE sequence = ?", [(n,) for n in sorted(closed)])
+        return self.open_alerts.union(raised) - closed
 
     def rewrite(self, rows: Iterable[Row]) -> None:
         """Give rows another payload."""
@@ -213,44 +229,6 @@ class OutboxFile:
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether SQLite says that the file itself is broken, and not only that it cannot be reached or written."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
-
-
-def set_aside(path: Path) -> str:
-    """Give the file and its log names of their own, so that nothing overwrites them; the answer says which.
-
-    The file goes first: without it SQLite takes up no log. Callers hold no connection: the last one to close would
-    remove the log of whatever has the old name by then.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
-    kept = damaged_beside(path)
-    number = max(kept, default=0) + 1
-    name = f"{path.name}.damaged-{number}"
-    for suffix in _SUFFIXES:
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.rename(path.with_name(name + suffix))
-    removed = sorted(kept)[: max(0, len(kept) + 1 - MOST_SET_ASIDE)]
-    for old in removed:
-        for part in kept[old]:
-            part.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-    return name + "".join(f"; damaged-{old} was removed, {MOST_SET_ASIDE} are kept" for old in removed)
-
-
-def damaged_beside(path: Path) -> dict[int, list[Path]]:
-    """Files set aside so far, by number; each with its log, where it had one."""
-    found: dict[int, list[Path]] = {}
-    for part in sorted(path.parent.glob(f"{path.name}.damaged-*")):
-        number = part.name.removeprefix(f"{path.name}.damaged-").partition("-")[0]
-        if number.isdecimal():
-            found.setdefault(int(number), []).append(part)
-    return found
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -315,6 +293,7 @@ def _ledger_of(connection: sqlite3.Connection, device: str) -> str:
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("DELETE FROM events")
+        connection.execute("DELETE FROM open_alerts")
         connection.execute("DELETE FROM ledger")
         connection.execute("INSERT INTO ledger (name, device) VALUES (?, ?)", (name, device))
     return name

@@ -6,6 +6,7 @@ Decides what is shown and exported. Refuses to write: it opens the file read-onl
 import json
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from kiosk.errors import OutboxFault
-from kiosk.outbox_file import damaged_beside
+from kiosk.outbox_file import Row
+from kiosk.set_aside import damaged_beside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +100,44 @@ def export(path: Path, to: Path) -> int:
         except OSError as error:
             raise OutboxFault(f"{to}: cannot be written ({error.strerror}); name a new file") from error
     return number
+
+
+def repeatable(path: Path) -> tuple[Row, int] | None:
+    """Read an event that may be sent once more without a gap at the city, and the newest one's sequence.
+
+    The oldest that waits, else the newest: the file keeps that one even when the city has it. None without any.
+
+    Raises:
+        OutboxFault: as `standing`.
+    """
+    with _looked_at(path) as file:
+        (last,) = file.execute("SELECT max(sequence) FROM events").fetchone()
+        rows = file.execute("SELECT sequence, kind, payload FROM events ORDER BY acknowledged, sequence LIMIT 1")
+        row = rows.fetchone()
+    return (Row(sequence=row[0], kind=row[1], payload=row[2]), last) if row else None
+
+
+def damage(path: Path, within_s: float) -> str | None:
+    """What SQLite's own check says is wrong, empty where nothing is; None where the time was too short.
+
+    Raises:
+        OutboxFault: as `standing`.
+    """
+    over = threading.Event()
+    timer = threading.Timer(within_s, over.set)
+    timer.start()
+    try:
+        with _looked_at(path) as file:
+            file.set_progress_handler(over.is_set, 10_000)
+            try:
+                (said,) = file.execute("PRAGMA quick_check(1)").fetchone()
+            except sqlite3.OperationalError:
+                if over.is_set():
+                    return None
+                raise
+    finally:
+        timer.cancel()
+    return "" if said == "ok" else str(said)
 
 
 def _end_of(file: sqlite3.Connection, order: str) -> str:

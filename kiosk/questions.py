@@ -47,6 +47,10 @@ class Questions:
         self._to_ask.clear()
         self._asked.clear()
 
+    def waits(self, now_ns: int) -> bool:
+        """Whether somebody still waits for an answer, or to be asked."""
+        return bool(self._to_ask) or any(now_ns - at_ns <= ANSWER_WITHIN_S * S for _, at_ns in self._asked.values())
+
     def next(self, now_ns: int) -> Question | None:
         """The next one to send; it counts as asked from now."""
         if not self._to_ask:

@@ -1,12 +1,13 @@
 """A disk that is full, read-only, failing or slow: told in words, and the door waits no longer than its bound.
 
-    scripts/torture disk [--only full] [--events 60] [--stall 5.0] [--seed 1] [--json]
+    scripts/torture disk [--only full] [--events 60] [--visitors 100] [--stall 5.0] [--seed 1] [--json]
 
 Each in a process of its own with the real outbox, which is handed events one by one as the door does it: no longer than
 150 ms for each. `full` is a real file system without room, a tmpfs in a mount namespace of its own. The others are real
 calls of SQLite's that strace answers in the kernel's place: `read-only` (EROFS) and `failing` (EIO) on writes to the
 log and the file, `slow` by holding up syncs. In the end every event must be there, in order, once, and the fault told
-and over.
+and over. `relay` is a whole door (torture/stalled_door.py) whose every sync is held up, from the first visitor on: of
+a hundred grants 99 must have the relay on within 300 ms of the code, and all must be stored in the end.
 """
 
 import json
@@ -20,6 +21,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import stalled_door
 import verdict
 
 from kiosk import wire
@@ -35,7 +37,9 @@ AIM_MS = 300
 EVERYTHING = 1_000_000
 MOUNT = 'mount -t tmpfs -o size=400k none "$0" && exec "$@"'
 SYNCS, WRITES = "fdatasync,fsync", "pwrite64"
-HOW = ("full", "read-only", "failing", "slow")
+SETTLED_SYNCS = 8
+"""Of each thread; a new outbox is made with fewer."""
+HOW = ("full", "read-only", "failing", "slow", "relay")
 
 
 def event(number: int) -> Fault:
@@ -85,7 +89,7 @@ def work(folder: Path, events: int, *, full: bool) -> dict[str, Any]:
 def command(how: str, folder: Path, events: int, stall_s: float, random: Random) -> list[str]:
     """The door's process, on that disk."""
     ours = [sys.executable, __file__, "--work-in", str(folder), "--only", how, "--events", str(events)]
-    first = random.randrange(events // 4, events // 2)
+    first = SETTLED_SYNCS if how == "relay" else random.randrange(events // 4, events // 2)
     match how:
         case "full":
             return ["unshare", "--mount", "sh", "-c", MOUNT, str(folder), *ours]
@@ -93,10 +97,25 @@ def command(how: str, folder: Path, events: int, stall_s: float, random: Random)
             inject = f"{WRITES}:error=EROFS:when={first}..{first + 2}"
         case "failing":
             inject = f"{WRITES}:error=EIO:when={first}..{first + 2}"
+        case "relay":
+            inject = f"{SYNCS}:delay_exit={round(stall_s * 1e6)}:when={first}+"
         case _:
             inject = f"{SYNCS}:delay_exit={round(stall_s * 1e6)}:when={first}..{first + 1}"
     paths = [word for part in ("", "-wal") for word in ("-P", str(folder / f"outbox.sqlite3{part}"))]
     return ["strace", "-f", "-o", "/dev/null", *paths, "-e", f"inject={inject}", *ours]
+
+
+def faults_of_relay(did: dict[str, Any], visitors: int) -> list[str]:
+    """What is wrong with what visitors saw; the figures get their percentile."""
+    faults, took_ms = [], sorted(did.pop("took_ms"))
+    did["relay_ms_median"], did["relay_ms_p99"] = took_ms[len(took_ms) // 2], took_ms[-1 - len(took_ms) // 100]
+    if did["opened"] != visitors or did["stored"] != visitors:
+        faults.append(f"relay: {did['opened']} of {visitors} were let in, {did['stored']} stored")
+    if did["relay_ms_p99"] > AIM_MS:
+        faults.append(f"relay: p99 is {did['relay_ms_p99']} ms")
+    if did["late"] < (visitors - SETTLED_SYNCS) // 2:
+        faults.append(f"relay: only {did['late']} were late, so the disk was never as it should have been")
+    return faults
 
 
 def faults_of(how: str, did: dict[str, Any], events: int) -> list[str]:
@@ -118,6 +137,7 @@ def main() -> int:
     parser = verdict.parser("disk", __doc__, seconds=600)
     parser.add_argument("--only", choices=HOW, action="append", help="default: all of them")
     parser.add_argument("--events", type=int, default=60, help="default: %(default)s")
+    parser.add_argument("--visitors", type=int, default=100, help="of `relay`; default: %(default)s")
     parser.add_argument(
         "--stall", type=float, default=5.0, help="seconds a slow disk holds up a sync; default: %(default)s"
     )
@@ -125,7 +145,11 @@ def main() -> int:
     given = parser.parse_args()
     hows = given.only or HOW
     if given.work_in:
-        print(json.dumps(work(given.work_in, given.events, full=hows == ["full"])))
+        if hows == ["relay"]:
+            did = stalled_door.work(given.work_in, given.visitors, Random(given.seed))
+        else:
+            did = work(given.work_in, given.events, full=hows == ["full"])
+        print(json.dumps(did))
         return verdict.PASSED
     missing = [program for program in ("strace", "unshare") if not shutil.which(program)]
     if missing or subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
@@ -138,15 +162,15 @@ def main() -> int:
     for at in verdict.bounded(range(len(hows)), len(hows), given.seconds, "disks"):
         how = hows[at]
         with tempfile.TemporaryDirectory() as name:
-            if how != "full":  # what is tortured is storing, not making the file
+            if how not in ("full", "relay"):  # what is tortured is storing, not making the file
                 Outbox(Path(name) / "outbox.sqlite3", ORIGIN, on_health=print, on_change=lambda: None)._file.close()
-            words = command(how, Path(name), given.events, given.stall, random)
+            words = [*command(how, Path(name), given.events, given.stall, random), "--visitors", f"{given.visitors}"]
             done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode:
             faults.append(f"{how}: the door ended with {done.returncode}: {done.stderr.strip()[-300:]}")
             continue
         did = json.loads(done.stdout)
-        faults += faults_of(how, did, given.events)
+        faults += faults_of_relay(did, given.visitors) if how == "relay" else faults_of(how, did, given.events)
         figures[how] = {name: value for name, value in did.items() if name != "in_order"}
         tried += 1
     if tried < len(hows) and not faults:

@@ -142,7 +142,7 @@ def digest(data: dict[str, object]) -> str:
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
-LEFT_OUT = {"late_record", "ledger", "sequence", "place", "access_point"}
+LEFT_OUT = {"late_record", "boot_id", "ledger", "sequence", "place", "access_point"}
 
 
 def doors_opened(log: Path) -> int:

@@ -28,7 +28,8 @@ from kiosk import wire
 from kiosk.drops import explained
 from kiosk.messages import Alert, Direction, Event, Fault, Reason
 from kiosk.outbox import Outbox
-from kiosk.outbox_file import Bounds, damaged_beside
+from kiosk.outbox_file import Bounds
+from kiosk.set_aside import damaged_beside
 
 ORIGIN = wire.Origin(device="door-01", place="place-0001", access_point="main")
 AT = datetime(2021, 11, 20, 8, 30, tzinfo=UTC)

@@ -20,7 +20,7 @@ from kiosk import wire
 from kiosk.clock import Clock, S, SystemClock
 from kiosk.drops import explained
 from kiosk.errors import OutboxFault
-from kiosk.messages import Alert, CheckIn, Decision, Direction, Event, Fault, Reason, Scheme
+from kiosk.messages import Alert, AlertNews, CheckIn, Decision, Direction, Event, Fault, Reason, Scheme
 from kiosk.outbox import MOST_UNSTORED, Outbox
 from kiosk.outbox_file import DAY_S, Bounds
 from kiosk.testing.clock import ManualClock
@@ -53,8 +53,15 @@ class Opened:
     ) -> None:
         self.path = path
         self.health: list[str] = []
+        self.alerts: list[AlertNews] = []
         self.box = Outbox(
-            path, origin, on_health=self.health.append, on_change=lambda: None, bounds=bounds, clock=clock
+            path,
+            origin,
+            on_health=self.health.append,
+            on_change=lambda: None,
+            on_alert=self.alerts.append,
+            bounds=bounds,
+            clock=clock,
         )
         self._thread = threading.Thread(target=self.box.write, args=(lambda: None,))
         if started:
@@ -404,6 +411,102 @@ def test_what_is_older_than_its_bound_is_dropped_once_both_times_were_trusted(pa
         assert [sequence for sequence, _ in outbox.waiting()] == [1, 3, 5, 6, 7]
         detail = outbox.waiting()[-1][1]["detail"]
     assert detail == "dropped 2 events beyond outbox.most_days, no alert among them: sequences 2, 4"
+
+
+# Alerts with a life.
+
+
+def news(outbox: Opened) -> list[tuple[int, str]]:
+    """Sequence and state of all it said of its alerts."""
+    assert {one.ledger for one in outbox.alerts} <= {outbox.box.ledger}
+    return [(one.sequence, one.state.value) for one in outbox.alerts]
+
+
+def test_an_alert_is_raised_when_it_is_on_disk_and_delivered_when_the_city_has_it(path: Path) -> None:
+    """Once each, however often the city repeats itself; other events are no news."""
+    with opened(path) as outbox:
+        outbox.store(event(1), ALERT, checkin(3))
+        assert news(outbox) == [(2, "raised")]
+        outbox.acknowledge(1, 2)
+        outbox.box.acknowledge(outbox.box.ledger, [2])
+        outbox.store(event(4))
+        assert news(outbox) == [(2, "raised"), (2, "delivered")]
+
+
+def test_an_open_alert_is_told_again_after_a_restart_until_it_is_closed(path: Path) -> None:
+    """With the state it had; the city's copy does not end it, a person does."""
+    with opened(path) as outbox:
+        outbox.store(ALERT, ALERT, ALERT)
+        outbox.acknowledge(1, 3)
+        outbox.box.close_alert(outbox.box.ledger, 3)
+        outbox.box.close_alert("another ledger", 2)
+        outbox.box.close_alert(outbox.box.ledger, 99)
+    for _ in range(2):
+        with opened(path) as outbox:
+            assert news(outbox) == [(1, "delivered"), (2, "raised")]
+    with opened(path) as outbox:
+        outbox.box.close_alert(outbox.box.ledger, 1)
+        outbox.box.close_alert(outbox.box.ledger, 2)
+        outbox.store(event(4))
+    with opened(path) as outbox:
+        assert (news(outbox), outbox.box.waiting) == ([], 2)
+
+
+def test_closing_an_alert_costs_no_write_of_its_own(path: Path) -> None:
+    """It goes with the next event."""
+    with opened(path) as outbox:
+        outbox.store(ALERT)
+        outbox.box.close_alert(outbox.box.ledger, 1)
+        until(outbox.box._work.empty)
+        assert open_in_file(path) == [1]
+        outbox.store(event(2))
+        assert open_in_file(path) == []
+
+
+def open_in_file(path: Path) -> list[int]:
+    """Which alerts the file keeps as open."""
+    with closing(sqlite3.connect(path)) as file:
+        return [number for (number,) in file.execute("SELECT sequence FROM open_alerts ORDER BY sequence")]
+
+
+def test_an_alert_is_open_for_no_more_than_a_day_after_a_trusted_clock_has_seen_it(path: Path) -> None:
+    """A door without the time cannot tell how old one is."""
+    clock = ManualClock(utc=AT, utc_trusted=False)
+    with opened(path, clock=clock) as outbox:
+        outbox.store(ALERT)
+        clock.advance(9 * DAY_S * S)
+        outbox.store(ALERT)
+        clock.utc_trusted = True
+        outbox.store(event(3))
+        clock.advance(DAY_S * S // 2)
+        outbox.store(ALERT)
+        assert open_in_file(path) == [1, 2, 4]
+        clock.advance(DAY_S * S // 2 + 2 * S)
+        outbox.store(event(5))
+        assert open_in_file(path) == [4]
+        assert len([data for _, data in outbox.waiting() if "reasons" in data]) == 3
+
+
+def test_a_new_ledger_has_no_open_alerts(path: Path) -> None:
+    """Those of the damaged file stay in it, and their rows with them."""
+    with opened(path) as outbox:
+        outbox.store(ALERT)
+    tear(path)
+    path.with_name("outbox.sqlite3-wal").unlink(missing_ok=True)
+    with opened(path) as outbox:
+        until(lambda: outbox.box.waiting == 1)
+        assert (news(outbox), open_in_file(path)) == ([], [])
+
+
+def test_the_newest_is_the_highest_sequence_that_was_ever_stored(path: Path) -> None:
+    """Acknowledged or not, and over a restart."""
+    with opened(path) as outbox:
+        assert outbox.box.newest == 0
+        outbox.store(event(1), event(2))
+        outbox.acknowledge(1, 2)
+        assert outbox.box.newest == 2
+    with opened(path) as outbox:
+        assert outbox.box.newest == 2
 
 
 # Versions.

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from kiosk import wire
 from kiosk.drops import explained
-from kiosk.messages import Alert, CheckIn, Decision, Direction, Event, Fault, Reason, Scheme
+from kiosk.messages import Alert, AlertNews, AlertState, CheckIn, Decision, Direction, Event, Fault, Reason, Scheme
 from kiosk.outbox import Outbox
 from kiosk.outbox_file import Bounds
 from tests.waiting import until
@@ -53,13 +53,19 @@ class OutboxIsAList(RuleBasedStateMachine):
         self._reports: set[int] = set()
         self._dropped: set[int] = set()
         self._acknowledged: set[int] = set()
+        self._open_alerts: set[int] = set()
         self._ledger = ""
 
     @initialize()
     def open(self) -> None:
-        """Open the file and let its writer run."""
-        path = Path(self._folder.name) / "outbox.sqlite3"
-        self._box = Outbox(path, ORIGIN, on_health=self._never, on_change=lambda: None, bounds=BOUNDS)
+        """Open the file and let its writer run; it tells of each open alert, and how far it has come."""
+        path, news = Path(self._folder.name) / "outbox.sqlite3", list[AlertNews]()
+        self._box = Outbox(
+            path, ORIGIN, on_health=self._never, on_change=lambda: None, on_alert=news.append, bounds=BOUNDS
+        )
+        assert {one.sequence: one.state is AlertState.DELIVERED for one in news} == {
+            sequence: sequence in self._acknowledged for sequence in self._open_alerts
+        }
         self._writer = threading.Thread(target=self._box.write, args=(lambda: None,))
         self._writer.start()
         self._ledger = self._ledger or self._box.ledger
@@ -72,6 +78,7 @@ class OutboxIsAList(RuleBasedStateMachine):
         first = self._last() + 1
         assert receipt.sequences == tuple(range(first, first + len(events)))
         self._accepted |= dict(zip(receipt.sequences, events, strict=True))
+        self._open_alerts |= {number for number in receipt.sequences if isinstance(self._accepted[number], Alert)}
 
     @rule(sequences=st.lists(st.integers(min_value=1, max_value=30), min_size=1, max_size=8))
     def acknowledge(self, sequences: list[int]) -> None:
@@ -84,6 +91,13 @@ class OutboxIsAList(RuleBasedStateMachine):
     def acknowledge_for_another_ledger(self, sequences: list[int]) -> None:
         """It means somebody else's rows."""
         self._box.acknowledge("f" * 16, sequences)
+
+    @rule(sequence=st.integers(min_value=1, max_value=30))
+    def close_alert(self, sequence: int) -> None:
+        """People may close any alert, before or after the city has it; what is none is passed over."""
+        if sequence <= self._last():
+            self._box.close_alert(self._ledger, sequence)
+            self._open_alerts.discard(sequence)
 
     @rule()
     def open_again(self) -> None:
