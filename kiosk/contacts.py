@@ -4,6 +4,7 @@ It decides when a contact asks for something, once for each press, and when staf
 it, and whether, the gate decides; what a line does in a fire, the interlock. Passage sensors are the lane's.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from kiosk.clock import S
@@ -47,6 +48,11 @@ class Contacts:
         self._trouble: dict[InputLine, str] = {}
         self._leant_on: set[InputLine] = set()
 
+    @property
+    def free(self) -> bool:
+        """Whether there is a fire, or was one that staff have not reset: the lane is free, and nobody is judged."""
+        return self.fire is not Fire.NONE
+
     def is_active(self, line: InputLine) -> bool:
         """Whether a contact speaks, or cannot be believed and must be taken to."""
         return line in self._active_ns
@@ -88,7 +94,7 @@ class Contacts:
         self.fire = FIRE_LAW[self.fire, FireInput.RESET]
         return [Asked.RESET]
 
-    def faults(self) -> dict[InputLine, str]:
+    def faults(self) -> Mapping[str, str]:
         """What a technician or the guard should know of each contact; empty where nothing is the matter."""
         return {line: self._trouble[line] or self._fault(line) for line in sorted(self._heard)}
 

@@ -1,20 +1,27 @@
-"""PURE. What is told to the city of a verdict, a passage and an opening. The gate decides when."""
+"""PURE. What is told to the city, and how it is made of what the door knows. The gate decides when."""
 
 from datetime import datetime
 from typing import TypedDict
 
+from kiosk.alerts import Overdue
 from kiosk.clock import Now
 from kiosk.lane import Told
 from kiosk.messages import (
     Alert,
+    Answered,
     Cause,
     CheckIn,
+    ClockStep,
+    CommandAnswer,
     Credential,
     Direction,
+    Escalation,
     Event,
     Opening,
     Passage,
     Refusal,
+    TrialVisit,
+    TrialVisitor,
     Verdict,
 )
 
@@ -67,3 +74,38 @@ def of_passage(told: Told, now: Now) -> Passage:
 def of_opening(direction: Direction, cause: Cause, now: Now) -> Opening:
     """An opening without a code."""
     return Opening(**stamp(now), direction=direction, cause=cause)
+
+
+def of_escalation(overdue: Overdue, now: Now) -> Escalation:
+    """Nobody has acknowledged an alert in time."""
+    return Escalation(
+        **stamp(now),
+        alert_ledger=overdue.ledger,
+        alert_sequence=overdue.sequence,
+        delivered=overdue.delivered,
+        count=overdue.count,
+    )
+
+
+def of_trial_visit(visitor: TrialVisitor, why_not: str, direction: Direction, now: Now) -> TrialVisit:
+    """What became of somebody who is nobody; `why_not` is empty where the door had time for it."""
+    return TrialVisit(
+        **stamp(now),
+        mark=visitor.mark,
+        direction=direction,
+        shown=not why_not,
+        opened=visitor.opens and not why_not,
+        detail=why_not,
+    )
+
+
+def of_clock_step(step_ms: int, now: Now) -> ClockStep:
+    """The wall clock has jumped."""
+    return ClockStep(**stamp(now), step_ms=step_ms)
+
+
+def of_answer(answered: Answered, now: Now) -> CommandAnswer:
+    """What came of a command."""
+    return CommandAnswer(
+        **stamp(now), number=answered.number, order=answered.order, done=answered.done, detail=answered.detail
+    )

@@ -6,7 +6,7 @@ tells of no outcome, and a sensor that cannot be believed tells of none while it
 no fire; the gate calls it, and says what is granted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -17,6 +17,7 @@ SENSORS = {InputLine.ENTRY_PASSAGE: Direction.ENTRY, InputLine.EXIT_PASSAGE: Dir
 
 STUCK_NS = 30 * S
 """A sensor worked for so long is stuck, or somebody stands in it (PERCo: "passage > 30 s")."""
+STUCK = "worked for 30 s; look what stands in it, then at the sensor. Its passages do not count meanwhile."
 HEARD_LATE_NS = 400 * MS
 """By which a passage that began in time may be heard late: the longest debounce, and a busy machine."""
 
@@ -68,10 +69,10 @@ class Lane:
         """The day's figures, once there is a sensor."""
         return self._tally if self._seen else None
 
-    @property
-    def stuck(self) -> frozenset[Direction]:
-        """Directions whose sensor has been worked for too long."""
-        return frozenset(direction for direction, sensor in self._sensors.items() if sensor.stuck)
+    def faults(self) -> Mapping[str, str]:
+        """Which sensors have been worked for too long, in words for a technician."""
+        stuck = {direction for direction, sensor in self._sensors.items() if sensor.stuck}
+        return {line: STUCK for line, direction in SENSORS.items() if direction in stuck}
 
     @property
     def deadline_ns(self) -> int | None:
@@ -84,6 +85,11 @@ class Lane:
         """Start the figures anew if it is another day."""
         if day != self._day:
             self._day, self._tally = day, Tally()
+
+    def awaits(self, direction: Direction) -> bool:
+        """Whether somebody may still go, or is going; never known of a direction without a sensor."""
+        sensor = self._sensors.get(direction)
+        return bool(self._in_hand[direction]) or (sensor is not None and sensor.under_way)
 
     def present(self) -> None:
         """Somebody has shown a code."""

@@ -2,8 +2,12 @@
 
 from dataclasses import replace
 
-from kiosk.messages import Credential, Direction, Hint, Refusal, Screen, Verdict, View, Wording
+from kiosk.choreography import Lasting
+from kiosk.messages import Credential, Direction, Hint, Reason, Refusal, Screen, Verdict, View, Wording
 from kiosk.risk import Rules
+
+SCREENS = {Lasting.FIRE: Screen.FIRE, Lasting.LOCKED: Screen.LOCKED, Lasting.OUT_OF_ORDER: Screen.OUT_OF_ORDER}
+"""What lasts and has a screen of its own. An alarm keeps its verdict's; an open housing is the guard's strip's."""
 
 
 def of_state(rules: Rules, direction: Direction, screen: Screen) -> View:
@@ -25,6 +29,13 @@ def of_verdict(rules: Rules, verdict: Verdict, read: Credential | Refusal) -> Vi
     wording = rules.exits[screen] if going else rules.reasons[verdict.reasons[0]].wording
     initials = read.initials if isinstance(read, Credential) and not verdict.alarm else ""
     return _view(verdict.direction, screen, wording, initials)
+
+
+def of_trial_visit(rules: Rules, direction: Direction) -> View:
+    """What somebody healthy reads."""
+    going = direction is Direction.EXIT
+    wording = rules.exits[Screen.GRANTED] if going else rules.reasons[Reason.NO_RISK].wording
+    return _view(direction, Screen.GRANTED, wording)
 
 
 def _view(direction: Direction, screen: Screen, wording: Wording, initials: str = "") -> View:

@@ -1,7 +1,11 @@
 """Break a pure module in every small way, and see whether its tests notice.
 
-    scripts/mutation                              kiosk/interlock.py with its unit tests, then its property test
+    scripts/mutation                              kiosk/interlock.py whole, and the quick tables of the gate's modules
+    scripts/mutation --tables                     all of those tables: a minute more
+    scripts/mutation --long                       all of those modules whole: some minutes
     scripts/mutation MODULE.py TEST.py ...        another module; each test file is tried until one notices
+
+A module's tables are what it binds outside functions and classes.
 
 Each mutant is compiled in memory and tested in a forked child, so nothing is written and every run is the same. The
 tests must pass unchanged first. A mutant that runs out of CPU time counts as killed. Strings that only people read
@@ -23,8 +27,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULE = "kiosk/interlock.py"
-TESTS = ["tests/unit/test_interlock.py", "tests/properties/test_interlock_properties.py"]
+INTERLOCK = "kiosk/interlock.py"
+TESTS = {
+    INTERLOCK: ["tests/unit/test_interlock.py", "tests/properties/test_interlock_properties.py"],
+    "kiosk/choreography.py": ["tests/unit/test_choreography.py"],
+    "kiosk/orders.py": ["tests/unit/test_gate_orders.py"],
+    "kiosk/signals.py": ["tests/unit/test_signals.py"],
+    "kiosk/alerts.py": ["tests/unit/test_alerts.py"],
+    "kiosk/lane.py": ["tests/unit/test_lane.py"],
+    "kiosk/contacts.py": ["tests/unit/test_contacts.py"],
+    "kiosk/ages.py": ["tests/unit/test_ages.py"],
+}
+"""What is broken by itself, and what must notice."""
+SLOW = {"kiosk/choreography.py", "kiosk/orders.py"}
+"""Their tables take half a minute each."""
 EQUIVALENT: dict[str, str] = {}
 """Mutants that change nothing anybody can see, by name as printed, and why. None so far: the code was rewritten."""
 CPU_LIMIT_S = 20
@@ -129,7 +145,7 @@ def _other_constants(node: ast.Constant) -> Iterator[ast.AST]:
         yield ast.Constant(0)
 
 
-def mutants(tree: ast.Module) -> Iterator[tuple[str, ast.Module]]:
+def mutants(tree: ast.Module, *, tables_only: bool = False) -> Iterator[tuple[str, ast.Module]]:
     """Every tree that differs from this one in one place, and a name for it."""
     members = {
         found.name: [
@@ -142,7 +158,10 @@ def mutants(tree: ast.Module) -> Iterator[tuple[str, ast.Module]]:
         for found in tree.body
         if isinstance(found, ast.ClassDef) and any(ast.unparse(base).endswith("Enum") for base in found.bases)
     }
-    for parent, field, number, node in _places(tree):
+    defined = (ast.FunctionDef, ast.ClassDef)
+    inner = {id(node) for part in tree.body if isinstance(part, defined) for node in ast.walk(part)}
+    places = [place for place in _places(tree) if not (tables_only and id(place[3]) in inner)]
+    for parent, field, number, node in places:
         for other in replacements(node, members):
             name = f"line {getattr(node, 'lineno', 0) or _line(node)}: {_short(node)}  ->  {_short(other)}"
             _put(parent, field, number, other)
@@ -222,26 +241,39 @@ def _run(module: str, tree: ast.Module, test: str) -> int:
 def main() -> int:
     """Print the survivors, and how many there were of how many."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("module", nargs="?", default=MODULE)
-    parser.add_argument("tests", nargs="*", default=TESTS)
+    parser.add_argument("module", nargs="?", help="only this one")
+    parser.add_argument("tests", nargs="*")
     parser.add_argument("--list", action="store_true", help="print every mutant, killed or not, and by which file")
+    parser.add_argument("--tables", action="store_true", help="with the tables that take longer")
+    parser.add_argument("--long", action="store_true", help="break whole modules, not only their tables")
     asked = parser.parse_args()
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
     _load()
-    tree = ast.parse((ROOT / asked.module).read_text("utf-8"))
-    if not all(passes(asked.module, tree, test) for test in asked.tests):
-        print("the tests do not pass without a mutation: nothing was tried")
+    skipped = set() if asked.tables or asked.long else SLOW
+    wanted = {module: tests for module, tests in TESTS.items() if module not in skipped}
+    if asked.module:
+        wanted = {asked.module: asked.tests or TESTS[asked.module]}
+    return max(
+        _try(module, tests, tables_only=not (asked.long or asked.module or module == INTERLOCK), every=asked.list)
+        for module, tests in wanted.items()
+    )
+
+
+def _try(module: str, tests: list[str], *, tables_only: bool, every: bool) -> int:
+    tree = ast.parse((ROOT / module).read_text("utf-8"))
+    if not all(passes(module, tree, test) for test in tests):
+        print(f"{module}: the tests do not pass without a mutation: nothing was tried")
         return 2
     survivors, total = [], 0
-    for name, mutant in mutants(tree):
+    for name, mutant in mutants(tree, tables_only=tables_only):
         total += 1
-        killer = next((test for test in asked.tests if not passes(asked.module, mutant, test)), None)
+        killer = next((test for test in tests if not passes(module, mutant, test)), None)
         if killer is None:
             survivors.append(name)
-        if asked.list or killer is None:
+        if every or killer is None:
             print(f"{killer or 'SURVIVED'}  {name}", flush=True)
-    return _report(asked.module, survivors, total)
+    return _report(f"{module}{', its tables' if tables_only else ''}", survivors, total)
 
 
 def _load() -> None:
@@ -250,7 +282,7 @@ def _load() -> None:
     import hypothesis.stateful  # noqa: PLC0415
     import pytest  # noqa: PLC0415
 
-    import kiosk.messages  # noqa: F401, PLC0415
+    import tests.builders  # noqa: F401, PLC0415
 
     hypothesis.settings.register_profile("mutation", derandomize=True, database=None)
     hypothesis.settings.load_profile("mutation")

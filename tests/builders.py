@@ -8,7 +8,7 @@ from typing import Any
 
 from kiosk.clock import MS, Now
 from kiosk.config import load_rules
-from kiosk.gate import CityData, GateSettings
+from kiosk.gate_settings import CityData, GateSettings
 from kiosk.messages import (
     Certificate,
     CertificateKind,
@@ -113,11 +113,12 @@ def verdict(
     return Verdict(decision=decision, reasons=(reason,), alarm=alarm, direction=direction)
 
 
-def site(direction: Direction = Direction.ENTRY, **changes: Any) -> GateSettings:  # noqa: ANN401 - any setting
-    """A site that goes without risk list and look-up, and whatever else a test wants."""
+def site(direction: Direction = Direction.ENTRY, relay_pulse_ms: int = 500, **changes: Any) -> GateSettings:  # noqa: ANN401 - any setting
+    """A site that goes without risk list and look-up, and whatever else a test wants; both relays have one pulse."""
     usual = GateSettings(
         direction=direction,
-        relay_pulse_ms=500,
+        relay_ms=dict.fromkeys(Direction, relay_pulse_ms),
+        hold=frozenset(),
         absence_ms=1500,
         repeat_window_s=30,
         frame_size=(1280, 720),
@@ -125,6 +126,8 @@ def site(direction: Direction = Direction.ENTRY, **changes: Any) -> GateSettings
         look_up=False,
         pass_within_s=5,
         alarm_waits=False,
+        escalate_after_s=60,
+        most_escalations=3,
     )
     return replace(usual, **changes)
 

@@ -22,7 +22,26 @@ from kiosk.config import load
 from kiosk.credentials import subject_of
 from kiosk.daemon import gate_for
 from kiosk.gate import Gate
-from kiosk.messages import Answer, Elapsed, Flag, Glimpse, Input, LinkStatus, Quad, Seen, StageHealth, Symptom, Visit
+from kiosk.messages import (
+    AlertNews,
+    AlertState,
+    Answer,
+    Answered,
+    Command,
+    Elapsed,
+    Flag,
+    Glimpse,
+    Input,
+    InputLine,
+    LinkStatus,
+    Order,
+    Quad,
+    Seen,
+    Sensed,
+    StageHealth,
+    Symptom,
+    Visit,
+)
 from kiosk.testing.clock import ManualClock
 from tests.builders import START, sighting
 
@@ -49,9 +68,18 @@ subject_key_file = "../keys/subject.key"
 folder = "."
 risk_list = "{risk_list}"
 look_up = {look_up}
+fresh_minutes = 1
+limit_hours = 1
+
+[lines]
+pin_factory = "mock"
+
+[inputs]
+staff_override = 5
 """
 
-Script = Sequence[tuple[int, Input]]
+Script = Sequence[tuple[int, Input | timedelta]]
+"""What happens when; a time of day in ms, and an input or by how much somebody sets the wall clock."""
 ASKING = {
     "a_card_is_looked_up_and_the_answer_in_time_is_judged",
     "an_answer_that_is_late_serves_the_next_showing",
@@ -129,9 +157,71 @@ def glimpsed(from_ms: int, to_ms: int, quad: Quad, module_px: float) -> Script:
     ]
 
 
-def scripts(codes: Codes) -> dict[str, tuple[str, Script]]:
-    """Each fact's direction and what happens; a time of day in ms, an input."""
+def scripts_of_the_city(codes: Codes) -> dict[str, tuple[str, Script]]:
+    """Facts about alerts, commands and the clock."""
+
+    def ordered(ms: int, number: int, order: Order, seconds: int = 0) -> tuple[int, Input]:
+        return ms, Command(number=number, order=order, seconds=seconds)
+
+    def news(ms: int, state: AlertState) -> tuple[int, Input]:
+        return ms, AlertNews(ledger="ledger", sequence=1, state=state)
+
+    def key(ms: int, *, pressed: bool) -> tuple[int, Input]:
+        return ms, Sensed(line=InputLine.STAFF_OVERRIDE, active=pressed, at_ns=ms * MS)
+
     return {
+        "an_alert_that_nobody_answers_is_told_again_and_louder": (
+            "entry",
+            [
+                *held_up(500, 1500, codes.cougher),
+                *(news(600, AlertState.RAISED), news(900, AlertState.DELIVERED)),
+                *(news(130_000, AlertState.ACKNOWLEDGED), news(140_000, AlertState.CLOSED)),
+            ],
+        ),
+        "an_unlocked_entry_opens_again_and_again_and_judges_who_comes": (
+            "entry",
+            [ordered(1000, 1, Order.UNLOCK, 4), *held_up(1500, 2500, codes.cougher)],
+        ),
+        "a_locked_entry_judges_nobody_until_its_release": (
+            "entry",
+            [
+                key(0, pressed=False),
+                ordered(1000, 1, Order.LOCK, 600),
+                *held_up(2000, 2500, codes.an),
+                ordered(4500, 2, Order.UNLOCK, 10),
+                *(key(5000, pressed=True), key(5200, pressed=False)),
+                ordered(8000, 3, Order.RELEASE),
+                *held_up(9000, 9500, codes.an),
+            ],
+        ),
+        "a_muted_door_still_calls_staff_to_somebody_at_risk": (
+            "entry",
+            [
+                ordered(500, 1, Order.MUTE, 60),
+                *held_up(1000, 1500, codes.an),
+                *held_up(6000, 6500, codes.cougher),
+            ],
+        ),
+        "the_clock_is_set_and_only_that_is_told": (
+            "entry",
+            [*held_up(500, 1000, codes.an), (5000, timedelta(seconds=-30)), *held_up(9000, 9500, codes.an)],
+        ),
+        "what_the_device_must_do_itself_is_carried_and_answered": (
+            "exit",
+            [
+                ordered(500, 1, Order.DIAGNOSTICS),
+                (700, Answered(number=1, order="diagnostics", done=True, detail="a report")),
+                ordered(1000, 2, Order.LOCK, 60),
+                ordered(1500, 3, Order.TEST),
+            ],
+        ),
+    }
+
+
+def scripts(codes: Codes) -> dict[str, tuple[str, Script]]:
+    """Each fact's direction and what happens."""
+    return {
+        **scripts_of_the_city(codes),
         "a_visitor_at_risk_is_stopped_and_an_alert_recorded": (
             "entry",
             [*held_up(500, 1500, codes.cougher), *held_up(8000, 9000, codes.traveller)],
@@ -204,8 +294,8 @@ def scripts(codes: Codes) -> dict[str, tuple[str, Script]]:
             [
                 *held_up(500, 1000, codes.an),
                 *held_up(8000, 8500, codes.binh),
-                *held_up(7_205_000, 7_205_500, codes.binh),
-                *held_up(86_401_000, 86_401_500, codes.cougher),
+                *held_up(125_000, 125_500, codes.binh),
+                *held_up(3_601_000, 3_601_500, codes.cougher),
             ],
         ),
         "a_full_disk_holds_people_until_it_is_mended": (
@@ -231,8 +321,11 @@ def record(folder: Path, script: Script) -> None:
     gate, clock = gate_of(folder / "kiosk.toml"), ManualClock(START, monotonic_ns=0)
     lines: list[str] = []
 
-    def step(given: Input, at_ns: int) -> None:
+    def step(happens: Input | timedelta, at_ns: int) -> None:
         now = clock.advance(at_ns - clock.now().monotonic_ns)
+        given: Input = Elapsed() if isinstance(happens, timedelta) else happens
+        if isinstance(happens, timedelta):
+            now = clock.step_utc(happens)
         lines.append(wire.encode_entry(wire.Entry(now=now, given=given, effects=tuple(gate.step(given, now)))))
 
     def elapse_until(end_ns: int) -> None:
@@ -240,7 +333,7 @@ def record(folder: Path, script: Script) -> None:
             step(Elapsed(), gate.deadline_ns)
 
     step(LinkStatus(online=True, waiting=0), 0)
-    for ms, given in script:
+    for ms, given in sorted(script, key=lambda item: item[0]):
         elapse_until(ms * MS)
         step(given, ms * MS)
     elapse_until((script[-1][0] + 10_000) * MS)

@@ -8,6 +8,7 @@ from kiosk import cli, wire
 from kiosk.messages import (
     Alert,
     Ask,
+    Carry,
     CheckIn,
     ClockStep,
     CommandAnswer,
@@ -15,10 +16,12 @@ from kiosk.messages import (
     Escalation,
     Event,
     Fault,
+    Line,
     Opening,
     Passage,
     Record,
     Show,
+    TrialVisit,
 )
 from tests.replay.make_cases import gate_of
 
@@ -72,7 +75,7 @@ STORIES = {
         *("lights", "alert at_risk.listed", "denied at_risk.listed"),
         *("granted no_risk", "open entry"),
         *("granted data_stale", "open entry"),
-        *("lights", "alert at_risk.symptom", "denied at_risk.symptom declaration_expired data_too_old"),
+        *("lights", "alert at_risk.symptom", "denied at_risk.symptom data_too_old"),
     ],
     "a_full_disk_holds_people_until_it_is_mended": [
         *("outbox fails", "lights"),
@@ -80,8 +83,37 @@ STORIES = {
         *("lights", "lights", "outbox recovers"),
         *("granted no_risk", "open entry"),
     ],
+    "an_alert_that_nobody_answers_is_told_again_and_louder": [
+        *("lights", "alert at_risk.symptom", "denied at_risk.symptom"),
+        *("escalation 1", "lights", "escalation 2", "lights"),
+    ],
+    "an_unlocked_entry_opens_again_and_again_and_judges_who_comes": [
+        *("unlock done", "command", "open entry"),
+        *("lights", "alert at_risk.symptom", "denied at_risk.symptom"),
+        *("command", "open entry"),
+    ],
+    "a_locked_entry_judges_nobody_until_its_release": [
+        *("lock done", "lights", "lights", "lights"),
+        *("unlock refused", "held left_before_verdict"),
+        *("staff_override", "open entry", "lights", "lights"),
+        *("release done", "granted no_risk", "open entry"),
+    ],
+    "a_muted_door_still_calls_staff_to_somebody_at_risk": [
+        *("mute done", "granted no_risk", "open entry, silent"),
+        *("lights", "alert at_risk.symptom", "denied at_risk.symptom"),
+    ],
+    "the_clock_is_set_and_only_that_is_told": [
+        *("granted no_risk", "open entry"),
+        *("clock -30000 ms", "lights", "held already_presented"),
+    ],
+    "what_the_device_must_do_itself_is_carried_and_answered": [
+        *("carry diagnostics", "diagnostics done"),
+        *("lock refused", "test done", "lights"),
+    ],
 }
 """What each case is there to show: its questions, records, drives and advice, in order."""
+SILENT = {"a_muted_door_still_calls_staff_to_somebody_at_risk"}
+"""The one case where it matters whether the buzzer has a part."""
 
 
 def _journal(fact: str) -> list[str]:
@@ -100,8 +132,12 @@ def _told(event: Event) -> str:
             return event.outcome if isinstance(event, Passage) else event.cause
         case Escalation() | ClockStep():
             return f"escalation {event.count}" if isinstance(event, Escalation) else f"clock {event.step_ms} ms"
-        case CommandAnswer(order=order, done=done):
-            return f"{order} {'done' if done else 'refused'}"
+        case CommandAnswer() | TrialVisit():
+            return "trial visit" if isinstance(event, TrialVisit) else _answered(event)
+
+
+def _answered(answer: CommandAnswer) -> str:
+    return f"{answer.order} {'done' if answer.done else 'refused'}"
 
 
 def _story(fact: str) -> Iterator[str]:
@@ -109,10 +145,12 @@ def _story(fact: str) -> Iterator[str]:
         for effect in wire.decode_entry(line).effects:
             if isinstance(effect, Record):
                 yield from map(_told, effect.events)
-            elif isinstance(effect, Ask):
-                yield "ask"
+            elif isinstance(effect, Ask | Carry):
+                yield "ask" if isinstance(effect, Ask) else f"carry {effect.command.order}"
             elif isinstance(effect, Drive):
-                yield f"open {effect.actuation.grant}" if effect.actuation.grant else "lights"
+                what = f"open {effect.actuation.grant}" if effect.actuation.grant else "lights"
+                sounds = any(change.line is Line.BUZZER for change in effect.actuation.changes)
+                yield what if sounds or fact not in SILENT else f"{what}, silent"
             elif isinstance(effect, Show) and effect.view.hint:
                 yield f"advice {effect.view.hint}"
 

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from kiosk import choreography
@@ -86,7 +88,8 @@ def test_an_alarm_at_an_exit_opens_it_all_the_same() -> None:
 
 def test_a_stage_down_is_one_blink_of_amber() -> None:
     """On for half of the half-hertz period."""
-    assert choreography.out_of_order() == Actuation(changes=_changes((0, Line.AMBER, True), (1000, Line.AMBER, False)))
+    blink = _changes((0, Line.AMBER, True), (1000, Line.AMBER, False))
+    assert choreography.signal(choreography.OUT_OF_ORDER) == Actuation(changes=blink)
 
 
 @pytest.mark.parametrize(
@@ -118,9 +121,9 @@ def test_pulses_that_touch_go_off_before_they_go_on() -> None:
 OTHERS = (
     *(choreography.opening(way, PULSE_MS, alarm=alarm) for way in Direction for alarm in (False, True)),
     *(choreography.halt(alarm=alarm) for alarm in (False, True)),
-    *(choreography.fire(way) for way in Direction),
-    choreography.alarm(),
-    choreography.tamper(),
+    *(choreography.signal(choreography.FIRE[way]) for way in Direction),
+    choreography.signal(choreography.ALARM),
+    choreography.signal(choreography.TAMPER),
     choreography.quiet(),
 )
 
@@ -143,5 +146,98 @@ def test_an_opening_puts_the_other_relay_to_rest_first() -> None:
 
 def test_a_fire_makes_no_sound() -> None:
     """Red where nobody may come in, green where the way out is."""
-    shown = [{change.line for change in choreography.fire(way).changes} for way in Direction]
+    shown = [{change.line for change in choreography.signal(choreography.FIRE[way]).changes} for way in Direction]
     assert shown == [{Line.RED}, {Line.GREEN}]
+
+
+LOUD = [
+    edge for start in range(0, 5600, 400) for edge in ((start, Line.BUZZER, True), (start + 300, Line.BUZZER, False))
+]
+SIGNALS = {
+    "an alert that nobody has answered": (
+        choreography.ESCALATED,
+        [(0, Line.RED, True), *LOUD, (5600, Line.RED, False)],
+    ),
+    "somebody who follows without a grant": (
+        choreography.TAILGATING,
+        [
+            *((0, Line.AMBER, True), (0, Line.BUZZER, True), (60, Line.BUZZER, False)),
+            *((120, Line.BUZZER, True), (180, Line.BUZZER, False), (1500, Line.AMBER, False)),
+        ],
+    ),
+    "a test": (
+        choreography.TEST,
+        [
+            *((0, Line.GREEN, True), (500, Line.GREEN, False), (500, Line.AMBER, True), (1000, Line.AMBER, False)),
+            *((1000, Line.RED, True), (1500, Line.RED, False), (1500, Line.BUZZER, True), (1800, Line.BUZZER, False)),
+        ],
+    ),
+    "a fire at an entry": (choreography.FIRE[Direction.ENTRY], [(0, Line.RED, True), (1000, Line.RED, False)]),
+    "a fire at an exit": (choreography.FIRE[Direction.EXIT], [(0, Line.GREEN, True), (1000, Line.GREEN, False)]),
+    "a lock-down": (choreography.LOCKED, [(0, Line.RED, True), (1000, Line.RED, False)]),
+    "an open housing": (choreography.TAMPER, [(0, Line.RED, True), (1000, Line.RED, False)]),
+}
+
+
+@pytest.mark.parametrize("what", SIGNALS)
+def test_a_signal_is_as_written_here(what: str) -> None:
+    """Lights and sounds, and never a relay."""
+    pulses, changes = SIGNALS[what]
+    assert choreography.signal(pulses) == Actuation(changes=_changes(*changes))
+
+
+def test_each_thing_that_lasts_has_its_signal_and_its_time() -> None:
+    """An alarm is heard every six seconds; all else blinks every two, half on and half off."""
+    told = {what: choreography.lasting(what, Direction.EXIT) for what in choreography.Lasting}
+    pulses = {
+        choreography.Lasting.FIRE: choreography.FIRE[Direction.EXIT],
+        choreography.Lasting.ALARM: choreography.ALARM,
+        choreography.Lasting.LOCKED: choreography.LOCKED,
+        choreography.Lasting.TAMPER: choreography.TAMPER,
+        choreography.Lasting.OUT_OF_ORDER: choreography.OUT_OF_ORDER,
+    }
+    assert told == {what: choreography.signal(each) for what, each in pulses.items()}
+    every_ms = {str(what): choreography.every_ns(what) / 10**6 for what in choreography.Lasting}
+    assert every_ms == {"fire": 2000, "alarm": 6000, "locked": 2000, "tamper": 2000, "out_of_order": 2000}
+
+
+def test_a_signal_lasts_for_as_long_as_the_door_counts() -> None:
+    """The times that the gate goes by are those of the tables."""
+    ends = {name: choreography.signal(getattr(choreography, name)).changes[-1].after_ms for name in ("ALARM", "TEST")}
+    assert ends == {"ALARM": choreography.ALARM_NS / 10**6, "TEST": choreography.TEST_NS / 10**6}
+    assert choreography.signal(choreography.ESCALATED).changes[-1].after_ms == choreography.ESCALATED_NS / 10**6
+
+
+def test_no_light_flashes_faster_than_three_times_a_second() -> None:
+    """Not even when something else follows at once: what is on stays on for a third of a second, or ends."""
+    tables = [pulses for pulses, _ in SIGNALS.values()]
+    for pulses in (*tables, choreography.ALARM, choreography.GRANTED, choreography.HELD, choreography.DENIED):
+        starts = [start for line, start, _ in pulses if line is not Line.BUZZER]
+        assert all(later - earlier >= 334 for earlier, later in pairwise(starts))
+
+
+@pytest.mark.parametrize("way", Direction)
+def test_one_way_is_shut_and_a_siren_goes_on(way: Direction) -> None:
+    """Its relay first; without a siren nothing but that."""
+    rest = LineChange(after_ms=0, line=RELAYS[way], on=False)
+    assert choreography.shut(way, alarm=False) == Actuation(changes=(rest,))
+    siren = choreography.signal(choreography.ALARM)
+    assert choreography.shut(way, alarm=True) == Actuation(changes=(rest, *siren.changes))
+
+
+def test_without_sound_all_else_stays() -> None:
+    """Lights, relay and grant."""
+    assert choreography.without_sound(choreography.actuation_for(GRANTED, PULSE_MS)) == Actuation(
+        changes=_changes(
+            (0, Line.ENTRY_RELAY, True),
+            (0, Line.GREEN, True),
+            (500, Line.ENTRY_RELAY, False),
+            (2500, Line.GREEN, False),
+        ),
+        grant=Direction.ENTRY,
+    )
+
+
+def test_an_alarm_at_an_exit_lasts_as_long_as_its_relay() -> None:
+    """Where the relay is held for longer than the alarm, the next one waits for its rest."""
+    assert choreography.busy_ms(AT_RISK_EXIT, 5000) == 5450

@@ -102,3 +102,8 @@ def test_an_open_housing_and_a_pressed_stop_are_faults_while_they_last() -> None
         assert (contacts.is_active(line), contacts.faults()[line] != "") == (True, True)
         _say(contacts, 200, line, active=False)
         assert (contacts.is_active(line), contacts.faults()[line]) == (False, "")
+
+
+def test_a_contact_at_rest_is_no_fault() -> None:
+    """Whichever it is."""
+    assert set(_contacts().faults().values()) == {""}

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from kiosk import choreography
+from kiosk import choreography, events
 from kiosk.clock import MS, Now
-from kiosk.gate import STUCK, UNACKNOWLEDGED, Gate
-from kiosk.lane import HEARD_LATE_NS
+from kiosk.gate import UNACKNOWLEDGED, Gate
+from kiosk.lane import HEARD_LATE_NS, STUCK
 from kiosk.look_ups import WAIT_NS
 from kiosk.messages import (
     Alert,
@@ -15,6 +15,7 @@ from kiosk.messages import (
     Ask,
     Cause,
     CheckIn,
+    ClockStep,
     Credential,
     Decision,
     Direction,
@@ -73,7 +74,7 @@ CODES: dict[bytes, Credential | Refusal] = {
     CARD: card(subject="d4"),
 }
 HOUR = 3600
-BLINK = Drive(actuation=choreography.out_of_order())
+BLINK = Drive(actuation=choreography.signal(choreography.OUT_OF_ORDER))
 
 
 def _gate(direction: Direction = Direction.ENTRY, rules: Rules = RULES) -> Gate:
@@ -96,8 +97,7 @@ def _check_in(payload: bytes, ms: int, decision: Decision, *reasons: Reason) -> 
     read, now = CODES.get(payload, FOREIGN), at_ms(ms)
     known = read if isinstance(read, Credential) else None
     return CheckIn(
-        at=now.utc,
-        utc_trusted=True,
+        **events.stamp(now),
         direction=Direction.ENTRY,
         decision=decision,
         reasons=reasons,
@@ -110,8 +110,7 @@ def _check_in(payload: bytes, ms: int, decision: Decision, *reasons: Reason) -> 
 def _alert(payload: bytes, ms: int, *reasons: Reason) -> Alert:
     check_in = _check_in(payload, ms, Decision.DENIED, *reasons)
     return Alert(
-        at=check_in.at,
-        utc_trusted=True,
+        **events.stamp(at_ms(ms)),
         direction=check_in.direction,
         reasons=reasons,
         scheme=check_in.scheme,
@@ -120,7 +119,7 @@ def _alert(payload: bytes, ms: int, *reasons: Reason) -> Alert:
 
 
 def _fault(stage: str, ms: int, detail: str, *, recovered: bool = False) -> Record:
-    fault = Fault(at=at_ms(ms).utc, utc_trusted=True, stage=stage, recovered=recovered, detail=detail)
+    fault = Fault(**events.stamp(at_ms(ms)), stage=stage, recovered=recovered, detail=detail)
     return Record(events=(fault,), before_drive=False)
 
 
@@ -520,7 +519,7 @@ def test_the_link_is_shown_and_no_event() -> None:
     gate = _gate()
     up = LinkStatus(online=True, waiting=4)
     assert [gate.step(up, at_ms(ms)) for ms in (0, 1)] == [
-        [Show(view=replace(ATTRACT.view, online=True, waiting=4))],
+        [Show(view=replace(ATTRACT.view, online=True, waiting=4, link_since=START))],
         [],
     ]
 
@@ -535,11 +534,13 @@ def test_a_new_verdict_takes_the_screen_for_its_own_four_seconds() -> None:
 
 
 def test_events_carry_utc_and_whether_it_is_believed() -> None:
-    """UTC may jump between steps; what the door does next goes by the other hand."""
+    """UTC may jump between steps, which is told; what the door does next goes by the other hand."""
     gate = _gate()
     _see(gate, 0, AN)
     now = replace(at_ms(950, utc_trusted=False), utc=at_ms(0).utc - timedelta(days=400))
-    record = gate.step(Seen(sightings=(sighting(FOREIGN_CODE, 950),)), now)[1]
+    step, _, record = gate.step(Seen(sightings=(sighting(FOREIGN_CODE, 950),)), now)[:3]
+    jump_ms = -400 * 86_400_000 - 950
+    assert step == Record(events=(ClockStep(**events.stamp(now), step_ms=jump_ms),), before_drive=False)
     expected = replace(
         _check_in(FOREIGN_CODE, 950, Decision.DENIED, Reason.UNKNOWN_FORMAT), at=now.utc, utc_trusted=False
     )
@@ -674,7 +675,9 @@ def test_a_kiosk_that_needs_the_list_and_has_none_holds() -> None:
     """Until the list comes, which then counts at once."""
     gate = Gate(site(freshness=DATA), city(CODES))
     assert _events(_see(gate, 0, AN)) == ["held data_too_old"]
-    assert gate.step(city(CODES, risk_list=risk_list({"b2": Flag.F0})), at_ms(1500)) == []
+    (shown,) = gate.step(city(CODES, risk_list=risk_list({"b2": Flag.F0})), at_ms(1500))
+    assert isinstance(shown, Show)
+    assert shown.view.city_age_s == 0
     assert [_events(_see(gate, ms, code)) for ms, code in ((2000, AN), (6000, BINH))] == [
         ["granted no_risk"],
         ["denied at_risk.listed"],
@@ -707,6 +710,7 @@ BEING_ASKED = Show(
         direction=Direction.ENTRY,
         online=True,
         hint=Hint.READING,
+        link_since=START,
     )
 )
 
@@ -733,7 +737,7 @@ def test_the_city_is_asked_once_about_a_card_and_its_answer_judged() -> None:
     assert (_see(gate, 100, CARD), gate.deadline_ns) == ([ASK, BEING_ASKED], 100 * MS + WAIT_NS)
     assert [_see(gate, ms, CARD) for ms in (133, 166, 800)] == [[], [], []]
     granted = replace(_check_in(CARD, 850, Decision.GRANTED, Reason.NO_RISK), data_age_s=HOUR)
-    online = replace(_view(Screen.GRANTED, Reason.NO_RISK, "T.T.B."), online=True)
+    online = replace(_view(Screen.GRANTED, Reason.NO_RISK, "T.T.B."), online=True, link_since=START)
     assert _answer(gate, 850, SIGNED) == [
         Record(events=(granted,), before_drive=True),
         _drive(Decision.GRANTED),
@@ -870,8 +874,9 @@ def test_an_alarm_is_not_cut_short_by_an_answer() -> None:
 
 
 KEY = InputLine.STAFF_OVERRIDE
-RED_BLINK = Drive(actuation=choreography.tamper())
-SIREN = Drive(actuation=choreography.alarm())
+RED_BLINK = Drive(actuation=choreography.signal(choreography.TAMPER))
+BEEP = Drive(actuation=choreography.signal(choreography.TAILGATING))
+SIREN = Drive(actuation=choreography.signal(choreography.ALARM))
 
 
 def _sense(gate: Gate, ms: int, line: InputLine, *, active: bool = True, trouble: str = "") -> list[Effect]:
@@ -892,14 +897,14 @@ def _pass(gate: Gate, ms: int, line: InputLine = InputLine.ENTRY_PASSAGE) -> lis
 
 
 def _passage(ms: int, outcome: Outcome, direction: Direction = Direction.ENTRY) -> Record:
-    passage = Passage(at=at_ms(ms).utc, utc_trusted=True, direction=direction, outcome=outcome)
+    passage = Passage(**events.stamp(at_ms(ms)), direction=direction, outcome=outcome)
     return Record(events=(passage,), before_drive=False)
 
 
 def _opening(ms: int, direction: Direction, cause: Cause) -> list[Effect]:
     """Staff's opening waits for its record; a way out does not."""
     staff = cause is Cause.STAFF_OVERRIDE
-    event = Opening(at=at_ms(ms).utc, utc_trusted=True, direction=direction, cause=cause)
+    event = Opening(**events.stamp(at_ms(ms)), direction=direction, cause=cause)
     record = Record(events=(event,), before_drive=staff)
     drive = Drive(actuation=choreography.opening(direction, PULSE_MS, alarm=False))
     return [record, drive] if staff else [drive, record]
@@ -918,7 +923,7 @@ def test_what_comes_of_a_grant_is_recorded() -> None:
     gate = _fitted()
     _see(gate, 0, AN)
     assert _pass(gate, 1000) == [_passage(1300, Outcome.TAKEN)]
-    assert _pass(gate, 2000) == [_passage(2300, Outcome.WITHOUT_GRANT)]
+    assert _pass(gate, 2000) == [_passage(2300, Outcome.WITHOUT_GRANT), BEEP]
     assert _pass(gate, 3000, InputLine.EXIT_PASSAGE) == [_passage(3300, Outcome.WRONG_WAY, Direction.EXIT)]
     (view,) = [effect.view for effect in _elapse(gate, 4000) if isinstance(effect, Show)]
     assert view.today == Tally(presentations=1, grants=1, passages=3, without_grant=2)
@@ -1088,7 +1093,7 @@ ON, OVER = "the fire alarm is on, or its wire is broken", "the fire alarm has en
 def test_a_fire_releases_the_lane_until_staff_reset_it(direction: Direction) -> None:
     """The end of the alarm changes neither screen nor lights; a short press does nothing, three seconds do."""
     gate = _fitted(direction)
-    blink = Drive(actuation=choreography.fire(direction))
+    blink = Drive(actuation=choreography.signal(choreography.FIRE[direction]))
     effects = _sense(gate, 1000, InputLine.FIRE)
     assert effects[:3] == [Fire(on=True), _fault("fire", 1000, ON), blink]
     assert _shown(effects) == [(Screen.FIRE, f"fire: {ON}")]
@@ -1160,7 +1165,7 @@ def test_an_alarm_lasts_until_staff_acknowledge_it() -> None:
     siren = [(ms, effect) for ms in range(500, 20_000, 500) for effect in _elapse(gate, ms)]
     assert siren == [(6000, SIREN), (12_000, SIREN), (18_000, SIREN)]
     pressed = _sense(gate, 20_000, KEY)
-    told = UNACKNOWLEDGED.fault
+    told = UNACKNOWLEDGED
     assert pressed[:2] == [Drive(actuation=choreography.quiet()), _fault("alarm", 20_000, told, recovered=True)]
     assert _shown(pressed) == [(Screen.ATTRACT, "")]
     _sense(gate, 21_000, KEY, active=False)
@@ -1172,7 +1177,7 @@ def test_that_staff_are_awaited_is_told_to_the_city() -> None:
     gate = _fitted(alarm_waits=True)
     effects = _without_shows(_see(gate, 0, COUGHER))
     assert effects[0] == _drive(Decision.DENIED, alarm=True)
-    assert effects[2:] == [_fault("alarm", 0, UNACKNOWLEDGED.fault)]
+    assert effects[2:] == [_fault("alarm", 0, UNACKNOWLEDGED)]
 
 
 def test_an_entry_judges_nobody_until_the_alarm_is_acknowledged() -> None:
@@ -1190,7 +1195,7 @@ def test_an_exit_goes_on_during_its_alarm() -> None:
     assert _drive(Decision.GRANTED, direction=Direction.EXIT) in _see(gate, 5500, AN)
     assert _elapse(gate, 6000) == []
     assert _elapse(gate, 6450) == [SIREN]
-    assert _shown(_elapse(gate, 9500)) == [(Screen.AT_RISK, f"alarm: {UNACKNOWLEDGED.fault}")]
+    assert _shown(_elapse(gate, 9500)) == [(Screen.AT_RISK, f"alarm: {UNACKNOWLEDGED}")]
 
 
 def test_a_fire_does_not_acknowledge_an_alarm() -> None:
@@ -1198,6 +1203,6 @@ def test_a_fire_does_not_acknowledge_an_alarm() -> None:
     gate = _waiting()
     for ms, line, active in ((1000, InputLine.FIRE, True), (2000, InputLine.FIRE, False), (3000, KEY, True)):
         _sense(gate, ms, line, active=active)
-    reset = _elapse(gate, 6000)
+    reset = [*_elapse(gate, 6000), *_elapse(gate, 6449), *_elapse(gate, 6450)]
     assert [effect for effect in reset if isinstance(effect, Reset | Drive)] == [Reset(), SIREN]
-    assert _shown(reset) == [(Screen.AT_RISK, f"alarm: {UNACKNOWLEDGED.fault}")]
+    assert _shown(reset) == [(Screen.AT_RISK, f"alarm: {UNACKNOWLEDGED}")]

@@ -3,7 +3,7 @@ from datetime import date
 import pytest
 
 from kiosk.clock import MS
-from kiosk.lane import HEARD_LATE_NS, STUCK_NS, Lane, Told
+from kiosk.lane import HEARD_LATE_NS, STUCK, STUCK_NS, Lane, Told
 from kiosk.messages import Direction, InputLine, Outcome, Sensed, Tally
 from tests.builders import at_ms
 
@@ -138,14 +138,14 @@ def test_a_sensor_worked_for_thirty_seconds_is_stuck(from_start: bool) -> None: 
     _say(lane, 1000, IN, active=True)
     deadlines = [lane.deadline_ns]
     lane.elapse((1000 + STUCK_MS) * MS - 1)
-    assert lane.stuck == frozenset()
+    assert lane.faults() == {}
     lane.grant(IN, at_ms(30_500), "a1")
     assert lane.elapse((1000 + STUCK_MS) * MS) == []
-    assert lane.stuck == {IN}
+    assert lane.faults() == {InputLine.ENTRY_PASSAGE: STUCK}
     lane.grant(IN, at_ms(32_000), "a1")
     assert [*deadlines, lane.deadline_ns] == [(1000 + STUCK_MS) * MS, None]
     assert lane.elapse(60_000 * MS) == []
-    assert (_say(lane, 70_000, IN, active=False), lane.stuck) == ([], frozenset())
+    assert (_say(lane, 70_000, IN, active=False), lane.faults()) == ([], {})
     assert (_pass(lane, 80_000), lane.today) == ([WITHOUT], Tally(grants=2, passages=1, without_grant=1))
 
 
@@ -181,3 +181,25 @@ def test_a_day_begins_with_nothing_counted() -> None:
     assert lane.today == Tally(presentations=1)
     lane.begin_day(date(2021, 11, 23))
     assert lane.today == Tally()
+
+
+def test_the_figures_are_as_documented() -> None:
+    """Half a minute, and four tenths of a second; a stuck sensor says so in words."""
+    assert (STUCK_NS, HEARD_LATE_NS) == (30_000_000_000, 400_000_000)
+    assert STUCK.startswith("worked for 30 s; look what stands in it")
+
+
+def test_a_lane_awaits_who_may_go_or_is_going() -> None:
+    """Until they have passed, or their grant is void."""
+    lane = Lane(IN, 5000 * MS)
+    assert not lane.awaits(IN)
+    _say(lane, 0, IN, active=False)
+    lane.grant(IN, at_ms(100))
+    seen = [lane.awaits(IN)]
+    for ms, active in ((500, True), (800, False)):
+        _say(lane, ms, IN, active=active)
+        seen.append(lane.awaits(IN))
+    assert (seen, lane.awaits(OUT)) == ([True, True, False], False)
+    lane.grant(IN, at_ms(1000))
+    lane.elapse(6400 * MS)
+    assert not lane.awaits(IN)

@@ -45,6 +45,7 @@ from kiosk.messages import (
     Show,
     StageHealth,
     StoredEvent,
+    TrialVisit,
     View,
     Wording,
 )
@@ -87,13 +88,16 @@ ALERT = Alert(
 )
 FAULT = Fault(at=START, utc_trusted=True, stage="camera", recovered=False, detail="tối quá: no light")
 PASSAGE = Passage(at=START, utc_trusted=True, direction=Direction.EXIT, outcome=Outcome.WRONG_WAY)
+TRIAL = TrialVisit(
+    at=START, utc_trusted=True, mark="00f1e2d3c4b5a697", direction=Direction.ENTRY, shown=True, opened=False, detail=""
+)
 OPENING = Opening(at=START, utc_trusted=True, direction=Direction.ENTRY, cause=Cause.STAFF_OVERRIDE)
 ESCALATION = Escalation(
     at=START, utc_trusted=True, boot_ns=9, alert_ledger="l1", alert_sequence=6, delivered=True, count=1
 )
 STEP = ClockStep(at=START, utc_trusted=True, boot_ns=9, step_ms=-1500)
 ANSWER = CommandAnswer(at=START, utc_trusted=True, boot_ns=9, number=None, order=None, done=False, detail="forged")
-EVENTS: tuple[Event, ...] = (CHECK_IN, FOREIGN, ALERT, ESCALATION, FAULT, STEP, PASSAGE, OPENING, ANSWER)
+EVENTS: tuple[Event, ...] = (CHECK_IN, FOREIGN, ALERT, ESCALATION, FAULT, STEP, PASSAGE, OPENING, ANSWER, TRIAL)
 Document = dict[str, Any]
 
 
