@@ -80,6 +80,12 @@ def locate_zxing(luma: Luma) -> Found:
     return reads, places
 
 
+def read_places(luma: Luma) -> list[Place]:
+    """Where the codes are that zxing-cpp reads, and what versions they have; for a technician, not for a door."""
+    codes = zxingcpp.read_barcodes(luma, formats=_MODEL_2)
+    return [place for place in map(_place, codes) if place]
+
+
 def _place(code: zxingcpp.Barcode) -> Place | None:
     """None for a Micro QR code, which may be found damaged although it was not asked for."""
     at = code.position
