@@ -15,7 +15,7 @@ from kiosk.config import Loaded, rules_from_text
 from kiosk.credentials.issuer import Issuer
 from kiosk.credentials.keyring import Keyring
 from kiosk.credentials.sealing import Seal, no_seal, seal_for
-from kiosk.gate import CityData
+from kiosk.gate_settings import CityData
 from kiosk.risk import Rules
 from kiosk.risk_list import RiskList
 from kiosk.trust import Bundle

@@ -19,22 +19,25 @@ from typing import Any
 
 import numpy as np
 
-from kiosk import __version__, outbox_view, rest_lines, selftest, wire, wiring
+from kiosk import __version__, outbox_view, rest_lines, selftest, technician, visitor_verb, wire, wiring
 from kiosk.camera import FrameSource, PiCamera, V4l2Camera, luma_of_file
 from kiosk.city_data import kept
 from kiosk.clock import TIMESYNC_MARK, Clock, SystemClock
 from kiosk.config import Loaded, effective, load
 from kiosk.daemon import Daemon, Parts, gate_for
-from kiosk.errors import ConfigError, KioskError, LineFault
+from kiosk.errors import ConfigError, KioskError, LineFault, StageFault
 from kiosk.explain import Explained, desk, explain, explain_image, granted, lines_of, payload_in
 from kiosk.gpio_alerts import GpioLines, pin_factory
+from kiosk.ladder import Step
 from kiosk.line_inputs import GpioInputs
 from kiosk.messages import Line
 from kiosk.recordings import ImageFolder, VideoFile
 from kiosk.settings import LineSettings, Settings
-from kiosk.supervisor import ServiceNotifier
+from kiosk.supervisor import CORE_HUNG_S, DeadMan, ServiceNotifier
 
-DONE, DIFFERENT, USAGE, CONFIG, FAULT = 0, 1, 2, 3, 4
+DONE, DIFFERENT, USAGE, CONFIG, FAULT, RESTART, REBOOT = 0, 1, 2, 3, 4, 5, 6
+TRY_AGAIN_S = 60.0
+"""Ten starts within ten minutes are systemd's limit (systemd/kiosk.service)."""
 CONFIG_FILE = Path("/etc/kiosk/kiosk.toml")
 
 EXIT_CODES = """exit codes:
@@ -44,6 +47,8 @@ EXIT_CODES = """exit codes:
   2  the command line cannot be understood
   3  a configuration file has mistakes; all of them are listed
   4  a stage cannot start (camera, lines, outbox, uplink, screen); the sentence says which and what to do
+  5  run: a driver has not recovered for a minute; starting again may cure it
+  6  run: starting again did not cure it; a reboot may
 """
 
 
@@ -100,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
         verb.set_defaults(do=do)
     verb.add_argument("what", choices=["lines"], help="lights, buzzer, relays and contacts")
     verb.add_argument("--yes", action="store_true", help="ask nothing: drive every output, read every input")
+    technician.add_verbs(verbs, CONFIG_FILE, _camera, _clock)
+    visitor_verb.add_verbs(verbs)
     version = verbs.add_parser("version", help="print the firmware's version")
     version.set_defaults(do=_version)
     return parser
@@ -243,15 +250,28 @@ def _run(parsed: argparse.Namespace) -> int:
     with ExitStack() as stack:
         _alone(parsed.config, stack)
         _note_lines(settings.lines)
-        daemon = Daemon(_parts(loaded, clock, stack))
+        daemon = _made(loaded, clock, stack)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: daemon.stop())
         logging.getLogger("kiosk").info("door %s, screen at %s", settings.door.device, daemon.screen.address)
-        daemon.run()
-    return DONE
+        cure = daemon.run()
+    return DONE if cure is None else {Step.RESTART: RESTART, Step.REBOOT: REBOOT}[cure]
 
 
-def _parts(loaded: Loaded, clock: Clock, stack: ExitStack) -> Parts:
+def _made(loaded: Loaded, clock: Clock, stack: ExitStack) -> Daemon:
+    """A stage that cannot start is tried again by systemd; not so fast that its limit takes it for a crash."""
+    notifier = ServiceNotifier.from_environment()
+    try:
+        return Daemon(_parts(loaded, clock, stack, notifier))
+    except StageFault as fault:
+        if notifier.is_heard:
+            logging.getLogger("kiosk").error("%s; trying again in a minute", fault)  # noqa: TRY400 - no stack trace
+            notifier.say(f"STATUS={fault}")
+            threading.Event().wait(TRY_AGAIN_S)
+        raise
+
+
+def _parts(loaded: Loaded, clock: Clock, stack: ExitStack, notifier: ServiceNotifier) -> Parts:
     """Choose the hardware, by the names in the configuration."""
     settings = loaded.settings
     if settings.camera.source == "visitors":
@@ -270,8 +290,10 @@ def _parts(loaded: Loaded, clock: Clock, stack: ExitStack) -> Parts:
         clock=clock,
         open_camera=open_camera,
         lines=_lines(settings.lines, factory),
-        notifier=ServiceNotifier.from_environment(),
+        notifier=notifier,
+        dead_man=DeadMan(CORE_HUNG_S),
         inputs=GpioInputs(contacts, factory) if contacts else None,
+        runtime=Path(folder) if (folder := os.environ.get("RUNTIME_DIRECTORY")) else None,
         journal=stack.enter_context(Path(journal).open("w", encoding="utf-8", buffering=1)) if journal else None,
     )
 

@@ -197,7 +197,7 @@ def _unsafe(rules: Rules) -> Iterator[str]:
             yield f"links: {beginning!r} is too little: scheme, whole host and a slash, or at least four characters"
     yield from _milder_with_age(rules)
     for name, table, needed in (
-        ("screens", rules.screens, (Screen.ATTRACT, Screen.OUT_OF_ORDER, Screen.FIRE)),
+        ("screens", rules.screens, (Screen.ATTRACT, Screen.OUT_OF_ORDER, Screen.LOCKED, Screen.FIRE)),
         ("exits", rules.exits, (Screen.GRANTED, Screen.AT_RISK)),
     ):
         yield from (f"{name}.{screen}: missing; the page needs its wording" for screen in needed if screen not in table)

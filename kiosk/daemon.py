@@ -10,6 +10,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,26 +19,35 @@ from typing import TextIO
 
 import cv2
 
-from kiosk import __version__, wire
-from kiosk.broker import Broker
+from kiosk import __version__, ladder, wire
+from kiosk.broker import brokers_of
 from kiosk.camera import FrameSource
 from kiosk.city_data import city_data, files_of
 from kiosk.city_feed import CityFeed
+from kiosk.city_files import write_whole
 from kiosk.clock import MS, Clock, Now, S, boot_id
+from kiosk.commanding import Commanding, asks_for_restart
 from kiosk.config import Loaded
-from kiosk.gate import CityData, Gate, GateSettings
+from kiosk.exchange import Hears
+from kiosk.gate import Gate
+from kiosk.gate_settings import CityData, GateSettings
 from kiosk.gpio_alerts import Lines, Player, limits_for
 from kiosk.inbox import Inbox
 from kiosk.interlock import Interlock
+from kiosk.ladder import Ladder, Step
 from kiosk.line_inputs import Inputs, InputWatch
+from kiosk.machine import Machine
 from kiosk.messages import (
     RELAYS,
+    AlertNews,
     Ask,
+    Carry,
     CheckIn,
     Direction,
     Drive,
     Effect,
     Elapsed,
+    Event,
     Fire,
     Input,
     Line,
@@ -45,15 +55,26 @@ from kiosk.messages import (
     Reset,
     Show,
     StageHealth,
+    TrialVisit,
 )
+from kiosk.mirror import reflect
 from kiosk.outbox import Outbox
 from kiosk.outbox_file import Bounds
+from kiosk.revival import revived
 from kiosk.risk_list import RiskList
 from kiosk.screen import ScreenServer
-from kiosk.supervisor import LATE_AFTER_NS, UPLINK_LATE_AFTER_NS, ServiceNotifier, Supervisor
+from kiosk.supervisor import (
+    LATE_AFTER_NS,
+    MACHINE_LATE_AFTER_NS,
+    UPLINK_LATE_AFTER_NS,
+    DeadMan,
+    ServiceNotifier,
+    Supervisor,
+)
 from kiosk.trust import Bundle
 from kiosk.uplink import Uplink
 from kiosk.viewing import Viewing
+from kiosk.visitor_desk import VisitorDesk
 
 log = logging.getLogger("kiosk")
 
@@ -70,6 +91,9 @@ SETTLE_NS = 10 * S
 """After a recording has ended: how long the city may take to acknowledge before the process leaves."""
 
 
+_NOBODY_WATCHES = DeadMan()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What differs between a door, a demo and a test: the hardware, the clock, and what is configured."""
@@ -79,8 +103,10 @@ class Parts:
     open_camera: Callable[[], FrameSource]
     lines: Lines
     notifier: ServiceNotifier
+    dead_man: DeadMan = _NOBODY_WATCHES
     inputs: Inputs | None = None
     journal: TextIO | None = None
+    runtime: Path | None = None
 
 
 class Daemon:
@@ -101,23 +127,33 @@ class Daemon:
         self._stopping = threading.Event()
         self._ended_ns = 0
         self._fed_ns = 0
+        self._was_late = False
         self._crash: BaseException | None = None
+        self._cure: Step | None = None
         self._viewing = Viewing(
             parts.open_camera,
             longest_exposure_us=settings.camera.longest_exposure_us,
             stopping=self._stopping,
             on_seen=self._inbox.put,
             on_camera=partial(self._report, "camera"),
+            on_view=partial(self._report, "view"),
+            clock=self._clock,
         )
+        self._machine = Machine(Path(settings.outbox.path).parent)
+        self._tried = Path(settings.city_data.folder) / "tried.json"
+        self._ladder = Ladder(ladder.decoded(_read(self._tried)))
         self._health: dict[str, str] = {}
         self._supervisor = Supervisor(self._clock, _late_after(parts))
         origin = _origin(parts.loaded)
         self.screen = ScreenServer(port=settings.screen.port)
+        self._visitors = VisitorDesk(parts.runtime, self._inbox.put)
         self._outbox = Outbox(
             Path(settings.outbox.path),
             origin,
             on_health=partial(self._report, "outbox"),
             on_change=lambda: self._uplink.nudge(),  # noqa: PLW0108 - the uplink is made next
+            on_alert=self._inbox.put,
+            on_acknowledged=self._visitors.acknowledged,
             bounds=Bounds(most_events=settings.outbox.most_events, most_days=settings.outbox.most_days),
             clock=self._clock,
         )
@@ -129,15 +165,33 @@ class Daemon:
             on_change=lambda bundle, risk_list: self._inbox.put(self._city_data(bundle, risk_list)),
             on_trouble=self._report,
         )
+        self._commanding = Commanding(
+            settings,
+            self._clock,
+            boot_id=origin.boot_id,
+            feed=self._feed,
+            machine=self._machine,
+            waiting=lambda: self._outbox.waiting,
+            faults=self._health.copy,
+            on_input=self._inbox.put,
+        )
         self._uplink = Uplink(
-            _broker(parts.loaded),
+            brokers_of(settings.uplink, self._commanding.renewed_file),
             origin,
             self._outbox,
             self._clock,
+            Hears(
+                on_status=self._inbox.put,
+                on_trouble=log.warning,
+                on_fault=partial(self._report, "uplink"),
+                on_answer=self._inbox.put,
+                on_command=self._commanding.receive,
+                on_alert=self._hear_of_alert,
+                faults=lambda: sorted(stage for stage, fault in list(self._health.items()) if fault),
+            ),
             feed=self._feed,
-            on_status=self._inbox.put,
-            on_answer=self._inbox.put,
-            on_trouble=log.warning,
+            heartbeat_s=settings.uplink.heartbeat_s,
+            spread_s=settings.uplink.spread_s,
             version=__version__,
             random=SystemRandom(),
         )
@@ -149,8 +203,11 @@ class Daemon:
         self._stopping.set()
         self._inbox.wake()
 
-    def run(self) -> None:
-        """Run until `stop`, the end of a recording, or a bug in any thread, which is raised here."""
+    def run(self) -> Step | None:
+        """Run until `stop`, the end of a recording, or a bug in any thread, which is raised here.
+
+        The answer is what may cure a stage that did not recover, where that is why it ends.
+        """
         cv2.setNumThreads(1)  # the cores are for the stages; OpenCV's own threads would compete with them
         sys.setswitchinterval(SWITCH_S)
         threads = self._threads()
@@ -162,11 +219,14 @@ class Daemon:
         finally:
             self._parts.notifier.say("STOPPING=1")
             self._rest_lines(threads)
+            self._parts.dead_man.disarm()
+            self._commanding.close()
             self._uplink.close()
             self.screen.close()
             self._join(threads)
         if self._crash:
             raise self._crash
+        return self._cure
 
     def _threads(self) -> list[threading.Thread]:
         stamp = self._supervisor.stamp_for
@@ -174,8 +234,12 @@ class Daemon:
             "capture": partial(self._viewing.capture, stamp("camera")),
             "decode": partial(self._viewing.decode, stamp("decoder")),
             "search": partial(self._viewing.search, stamp("search")),
-            "uplink": partial(self._uplink.run, stamp("uplink")),
+            "uplink": partial(self._link, stamp("uplink")),
+            "errands": self._commanding.run,
             "screen": self.screen.serve,
+            "mirror": self._reflect,
+            "visitors": partial(self._visitors.run, self._stopping),
+            "machine": partial(self._machine.watch, self._stopping, partial(self._report, "machine"), stamp("machine")),
             "inputs": self._sense,
             "outbox": partial(self._outbox.write, stamp("outbox")),
         }
@@ -183,10 +247,32 @@ class Daemon:
             threading.Thread(target=self._guarded, args=(name, do), name=name, daemon=True) for name, do in work.items()
         ]
 
+    def _reflect(self) -> None:
+        if self._parts.loaded.settings.screen.mirror:
+            reflect(self._viewing.shown, self.screen, self._stopping)
+
     def _sense(self) -> None:
         if self._parts.inputs:
             watch = InputWatch(self._parts.inputs, self._parts.loaded.settings.inputs.contacts())
             watch.run(self._clock, self._stopping, self._inbox.put, self._supervisor.stamp_for("inputs"))
+
+    def _link(self, stamp: Callable[[], None]) -> None:
+        revived(
+            partial(self._uplink.run, stamp),
+            self._clock,
+            on_bug=self._tell_of_bug,
+            pause=self._stopping.wait,
+            uniform=SystemRandom().uniform,
+        )
+
+    def _tell_of_bug(self, bug: Exception) -> None:
+        log.error("the uplink has crashed and begins anew", exc_info=bug)
+        self._report("uplink", f"begun anew after a bug ({type(bug).__name__}); the journal has more")
+
+    def _hear_of_alert(self, news: AlertNews) -> None:
+        """Somebody at the health authority has seen to it."""
+        self._outbox.close_alert(news.ledger, news.sequence)
+        self._inbox.put(news)
 
     def _join(self, threads: list[threading.Thread]) -> None:
         """Wait for each in turn; the outbox is last, so that what the others left is stored."""
@@ -232,17 +318,14 @@ class Daemon:
         if self._parts.journal and not isinstance(given, CityData):
             entry = wire.Entry(now=now, given=given, effects=tuple(effects))
             self._parts.journal.write(wire.encode_entry(entry) + "\n")
+        if asks_for_restart(given):
+            log.warning("the city has ordered a restart")
+            self._stopping.set()  # its answer is stored before the outbox ends
 
     def _perform(self, effect: Effect) -> None:
         match effect:
             case Record(events=events, before_drive=before_drive):
-                receipt = self._outbox.append(events)
-                if before_drive and not receipt.wait(RECORD_WITHIN_S):
-                    log.warning("the record is late: driving after %d ms without it", RECORD_WITHIN_S * 1000)
-                for event in events:
-                    if isinstance(event, CheckIn):
-                        reasons = ", ".join(event.reasons)
-                        log.info("%s %s (%s) %s", event.direction, event.decision, reasons, event.scheme or "no format")
+                self._record(events, before_drive=before_drive)
             case Drive(actuation=actuation):
                 objections = self._player.play(actuation, self._clock.now().monotonic_ns)
                 self._report("interlock", "; ".join(objections))
@@ -250,23 +333,60 @@ class Daemon:
                 self.screen.show(view)
             case Ask(subject=subject):
                 self._uplink.ask(subject)
+            case Carry(command=command):
+                self._commanding.carry(command)
             case Fire(on=on):
                 told = self._player.fire if on else self._player.fire_over
                 told(self._clock.now().monotonic_ns)
             case Reset():
                 self._report("interlock", self._player.reset(self._clock.now().monotonic_ns))
 
+    def _record(self, events: tuple[Event, ...], *, before_drive: bool) -> None:
+        receipt = self._outbox.append(events)
+        self._commanding.recorded(events)
+        if before_drive and not receipt.wait(RECORD_WITHIN_S):
+            log.warning("the record is late: driving after %d ms without it", RECORD_WITHIN_S * 1000)
+        for event in events:
+            if isinstance(event, CheckIn):
+                reasons = ", ".join(event.reasons)
+                log.info("%s %s (%s) %s", event.direction, event.decision, reasons, event.scheme or "no format")
+            elif isinstance(event, TrialVisit):
+                self._visitors.judged(event, receipt)
+                log.info("a trial visitor %s", event.detail or ("opens the lane" if event.opened else "is greeted"))
+
     def _look_after(self, now: Now) -> None:
         """Notice what no thread reports by itself, and feed the watchdog while every stage makes progress."""
         self._report("lines", "; ".join(self._player.faults.values()))
         if not self._health.get("camera") and (gone := self._viewing.vanished(now.monotonic_ns)):
             self._report("camera", gone)
+        self._viewing.rescue(now.monotonic_ns)
         late = ", ".join(self._supervisor.late())
-        self._report("supervisor", late and f"no progress in {late}; the watchdog is about to restart the kiosk")
-        if not late and now.monotonic_ns - self._fed_ns >= FEED_EVERY_NS:
+        self._report("supervisor", late and f"no progress in {late}; the kiosk is about to be restarted")
+        if now.monotonic_ns - self._fed_ns >= FEED_EVERY_NS:
             self._fed_ns = now.monotonic_ns
-            self._parts.notifier.say("WATCHDOG=1")
+            self._feed_watchdog(late)
+            self._climb(now)
         if self._viewing.ended.is_set() and self._settled(now.monotonic_ns):
+            self._stopping.set()
+
+    def _feed_watchdog(self, late: str) -> None:
+        """Say that all is well, or the second time that it is not: all are late once after a pause of the machine.
+
+        And have ourselves ended should this thread not come back.
+        """
+        if not late or self._was_late:
+            self._parts.notifier.say("WATCHDOG=trigger" if late else "WATCHDOG=1")
+        self._was_late = bool(late)
+        self._parts.dead_man.rearm()
+
+    def _climb(self, now: Now) -> None:
+        """End with a cure for a stage that does not recover; what was tried is on disk first."""
+        down = self._viewing.failing(now.monotonic_ns) or bool(self._player.faults)
+        if cure := self._ladder.step(now, down=down):
+            with suppress(OSError):  # without a disk to remember on, systemd's own limit ends a row of restarts
+                write_whole(self._tried, ladder.encoded(self._ladder.tried).encode())
+            log.error("out of order for %d s: asking for a %s", ladder.PATIENCE_NS // S, cure)
+            self._cure = cure
             self._stopping.set()
 
     def _settled(self, now_ns: int) -> bool:
@@ -303,7 +423,8 @@ def gate_for(loaded: Loaded, city: CityData) -> Gate:
     door, lines, data = loaded.settings.door, loaded.settings.lines, loaded.settings.city_data
     settings = GateSettings(
         direction=Direction(door.direction),
-        relay_pulse_ms=lines.relay_ms(RELAYS[Direction(door.direction)]),
+        relay_ms={direction: lines.relay_ms(relay) for direction, relay in RELAYS.items()},
+        hold=frozenset(direction for direction, relay in RELAYS.items() if relay.value in lines.hold),
         absence_ms=door.absence_ms,
         repeat_window_s=door.repeat_window_s,
         frame_size=(loaded.settings.camera.width, loaded.settings.camera.height),
@@ -311,6 +432,8 @@ def gate_for(loaded: Loaded, city: CityData) -> Gate:
         look_up=data.look_up,
         pass_within_s=door.pass_within_s,
         alarm_waits=door.alarm == "until_acknowledged",
+        escalate_after_s=loaded.settings.alerts.escalate_after_s,
+        most_escalations=loaded.settings.alerts.most_escalations,
     )
     return Gate(settings, city)
 
@@ -322,8 +445,15 @@ def _origin(loaded: Loaded) -> wire.Origin:
 
 def _late_after(parts: Parts) -> dict[str, int]:
     """How long each stage may go without a stamp."""
-    stages = ("camera", "decoder", "search", "outbox", *(["inputs"] if parts.inputs else []))
-    return {**dict.fromkeys(stages, LATE_AFTER_NS), "uplink": UPLINK_LATE_AFTER_NS}
+    stages = ("camera", "decoder", "search", "outbox", "machine", *(["inputs"] if parts.inputs else []))
+    return {**dict.fromkeys(stages, LATE_AFTER_NS), "machine": MACHINE_LATE_AFTER_NS, "uplink": UPLINK_LATE_AFTER_NS}
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _player(parts: Parts) -> Player:
@@ -332,17 +462,3 @@ def _player(parts: Parts) -> Player:
     fitted, freed = lines.gpios(), frozenset(map(Line, lines.fire_on))
     longest_ms = max(map(lines.relay_ms, RELAYS.values()))
     return Player(parts.lines, frozenset(fitted), Interlock(limits_for(fitted, longest_ms, freed)))
-
-
-def _broker(loaded: Loaded) -> Broker:
-    uplink = loaded.settings.uplink
-    return Broker(
-        host=uplink.host,
-        port=uplink.port,
-        tls=uplink.tls,
-        username=uplink.username,
-        password=uplink.password.get_secret_value(),
-        ca_file=uplink.ca_file,
-        certificate_file=uplink.certificate_file,
-        key_file=uplink.key_file,
-    )

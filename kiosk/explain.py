@@ -22,7 +22,7 @@ from kiosk.credentials import bhyt, cccd, declaration, hc1, initials_of, place, 
 from kiosk.credentials.cose import KID, TAG_CWT, TAG_SIGN1, load
 from kiosk.credentials.packing import inflate
 from kiosk.decoder import Decoder
-from kiosk.gate import CityData
+from kiosk.gate_settings import CityData
 from kiosk.look_ups import names_only
 from kiosk.messages import Certificate, Credential, Declaration, Direction, Reason, Refusal, Scheme, Screen, Wording
 from kiosk.risk import Circumstances, LookUp

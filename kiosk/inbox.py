@@ -9,7 +9,7 @@ from collections import deque
 from typing import Generic, TypeVar
 
 from kiosk.clock import S
-from kiosk.gate import CityData
+from kiosk.gate_settings import CityData
 from kiosk.messages import Glimpse, Input, Seen
 
 MOST_SEEN = 8

@@ -389,6 +389,7 @@ class Cause(StrEnum):
     STAFF_OVERRIDE = "staff_override"
     REQUEST_TO_EXIT = "request_to_exit"
     COMMAND = "command"
+    TRIAL = "trial"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -412,7 +413,22 @@ class CommandAnswer(Happening):
     detail: str
 
 
-Event = CheckIn | Alert | Escalation | Fault | ClockStep | Passage | Opening | CommandAnswer
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialVisit(Happening):
+    """A visit by nobody, to try the whole way; no check-in, so that nothing counts or traces it (decision 0018).
+
+    `mark` is what the technician's program knows it by, 16 hex digits. `shown`: lights and sound of a grant; `opened`:
+    the lane as well. `detail` says why not.
+    """
+
+    mark: str
+    direction: Direction
+    shown: bool
+    opened: bool
+    detail: str
+
+
+Event = CheckIn | Alert | Escalation | Fault | ClockStep | Passage | Opening | CommandAnswer | TrialVisit
 """The only things that leave the device."""
 
 
@@ -603,11 +619,31 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrialVisitor:
+    """A technician at the device sends nobody through the door; `opens`: the lane is to open for it."""
+
+    mark: str
+    opens: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Elapsed:
     """A deadline the gate asked for has come."""
 
 
-Input = Seen | Glimpse | StageHealth | LinkStatus | Answer | Sensed | AlertNews | Command | Answered | Elapsed
+Input = (
+    Seen
+    | Glimpse
+    | StageHealth
+    | LinkStatus
+    | Answer
+    | Sensed
+    | AlertNews
+    | Command
+    | Answered
+    | TrialVisitor
+    | Elapsed
+)
 
 
 # What comes out of it, to be done in order.

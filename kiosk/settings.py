@@ -23,6 +23,8 @@ class Section(BaseModel):
 def _is_topic_level(text: str) -> str:
     if not text.isascii() or not text.replace("-", "").isalnum() or text != text.lower():
         raise ValueError("use lower-case letters, digits and dashes only: it becomes an MQTT topic level")
+    if text.startswith("city-"):
+        raise ValueError("names that begin with city- are the city's own users at the broker; choose another")
     return text
 
 
@@ -294,6 +296,7 @@ class UplinkSettings(Section):
     port: Annotated[int, Field(ge=1, le=65535)] = 8883
     others: Annotated[list[Annotated[str, AfterValidator(_is_address)]], Field(max_length=8)] = []
     heartbeat_s: Annotated[int, Field(ge=10, le=3600)] = 60
+    spread_s: Annotated[int, Field(ge=1, le=600)] = 72
     username: str = ""
     password: SecretStr = SecretStr("")
     tls: bool = True
@@ -321,6 +324,7 @@ def _is_loopback(host: str) -> bool:
 class ScreenSettings(Section):
     """[screen] the page at the door; always on loopback."""
 
+    mirror: bool = True
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
 
 

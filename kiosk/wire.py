@@ -45,6 +45,8 @@ from kiosk.messages import (
     Show,
     StageHealth,
     StoredEvent,
+    TrialVisit,
+    TrialVisitor,
 )
 
 ROOT = "kiosk/v1"
@@ -82,6 +84,7 @@ KINDS: dict[str, type[Event]] = {
     "passage": Passage,
     "opening": Opening,
     "command-answer": CommandAnswer,
+    "trial-visit": TrialVisit,
 }
 _KIND_OF = {body: kind for kind, body in KINDS.items()}
 _BODIES = {kind: TypeAdapter(body) for kind, body in KINDS.items()}
@@ -267,13 +270,14 @@ def decode_event(topic: str, payload: bytes) -> Received | Unreadable:
         return Unreadable(why=f"not an event topic, or longer than {BIGGEST_PAYLOAD} bytes")
     device, kind = place.groups()
     try:
-        envelope = json.loads(payload)
+        envelope = json.loads(payload.decode())
         data = dict(envelope["data"])
         if envelope["source"] != f"/{ROOT}/{device}" or envelope["type"] != f"vn.danang.kiosk.{kind}.v1":
             return Unreadable(why="source or type is not the topic's")
         shared = _SharedFields.model_validate({name: data.pop(name) for name in _SHARED if name in data})
         event = _BODIES[kind].validate_python(data)
-        _compact(envelope)  # raises on half a surrogate pair, which JSON can spell and no database stores
+        if b"\\u" in payload:
+            _compact(envelope)  # raises on half a surrogate pair, which JSON can spell and no database stores
     except ValidationError as error:
         return Unreadable(why="; ".join(_places_of(error)))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -404,7 +408,7 @@ def _compact(document: object) -> bytes:
 
 # The journal: a line an input with its time and the effects it had, so that a trace is a replay test.
 
-_INPUTS = (Seen, Glimpse, StageHealth, LinkStatus, Answer, Sensed, AlertNews, Command, Answered, Elapsed)
+_INPUTS = (Seen, Glimpse, StageHealth, LinkStatus, Answer, Sensed, AlertNews, Command, Answered, TrialVisitor, Elapsed)
 _JOURNALLED: tuple[type[Any], ...] = (*_INPUTS, Record, Drive, Show, Ask, Fire, Reset, Carry)
 
 

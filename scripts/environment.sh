@@ -26,6 +26,7 @@ install_packages() {
     for pair in "$@"; do
         local thing=${pair%%=*} package=${pair#*=}
         case $thing in
+            /*) compgen -G "$thing" >/dev/null || missing+=("$package") ;;
             *.so) [[ $(PATH=$PATH:/usr/sbin:/sbin ldconfig -p) == *"$thing"* ]] || missing+=("$package") ;;
             *) PATH=$PATH:/usr/sbin:/sbin command -v "$thing" >/dev/null || missing+=("$package") ;;
         esac

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from kiosk import wire
+from kiosk.connection import KEEP_ALIVE_S
 from kiosk.messages import (
     Alert,
     AlertState,
@@ -35,8 +36,8 @@ from kiosk.messages import (
     Reason,
     Scheme,
     StoredEvent,
+    TrialVisit,
 )
-from kiosk.uplink import KEEP_ALIVE_S
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 LEDGER = "9f2c64d01b7ae358"
@@ -62,6 +63,7 @@ EVENTS: tuple[Event, ...] = (
     Passage(direction=Direction.ENTRY, outcome=Outcome.WITHOUT_GRANT, **HERE),
     Opening(direction=Direction.ENTRY, cause=Cause.STAFF_OVERRIDE, **HERE),
     CommandAnswer(number=1_637_544_600_000, order="mute", done=True, detail="muted for 600 s", **HERE),
+    TrialVisit(mark="00f1e2d3c4b5a697", direction=Direction.ENTRY, shown=True, opened=False, detail="", **HERE),
 )
 EXAMPLE = re.compile(r"(<!-- example: ([a-z-]+) -->\n```json\n)(?:[^`]*\n)?(```)")
 

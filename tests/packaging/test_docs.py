@@ -17,6 +17,8 @@ import pytest
 import yaml
 
 from kiosk import wire
+from kiosk.back_off import SPREAD_S
+from kiosk.connection import BIGGEST_MESSAGE, KEEP_ALIVE_S
 from kiosk.daemon import RECORD_WITHIN_S
 from kiosk.gpio_alerts import RELAY_MARGIN_NS
 from kiosk.look_ups import KEPT_NONE_NS, KEPT_NS, WAIT_NS
@@ -25,7 +27,7 @@ from kiosk.outbox import MOST_UNSTORED
 from kiosk.questions import ANSWER_WITHIN_S, MOST_WAITING
 from kiosk.risk_list import MOST_ENTRIES
 from kiosk.sightings import MOST_TRACKED
-from kiosk.uplink import ACKNOWLEDGE_WITHIN_S, BACK_OFF_LONGEST_S, BIGGEST_MESSAGE, KEEP_ALIVE_S, WINDOW
+from kiosk.window import ACKNOWLEDGE_WITHIN_S, WINDOW
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -177,7 +179,10 @@ def test_the_table_of_topics_is_the_code_s() -> None:
     told = [row[0].strip("`") for row in rows_of("mqtt.md", "topic")]
     device = "<device>"
     events = [wire.event_topic(device, kind) for kind in wire.KINDS]
-    own = [wire.state_topic, wire.acknowledgement_topic, wire.look_up_topic, wire.answer_topic]
+    own = [
+        *(wire.state_topic, wire.heartbeat_topic, wire.acknowledgement_topic, wire.alert_states_topic),
+        *(wire.command_topic, wire.look_up_topic, wire.answer_topic),
+    ]
     everybodys = [wire.TRUST_TOPIC, wire.SNAPSHOT_TOPIC, wire.DELTA_TOPIC]
     assert told == [*events, *(topic(device) for topic in own), *everybodys]
 
@@ -232,7 +237,7 @@ def test_every_example_fits_its_schema(schema: Path) -> None:
 def test_the_examples_of_the_page_are_read_by_the_firmware() -> None:
     """Every example in docs/mqtt.md is a message that `kiosk.wire` reads, at its own topic."""
     examples = dict(EXAMPLE.findall((DOCS / "mqtt.md").read_text(encoding="utf-8")))
-    assert set(examples) == {*wire.KINDS, "birth", "will", "acknowledgement", "look-up"}
+    assert set(examples) == {*wire.KINDS, "birth", "will", "heartbeat", "acknowledgement", "alert-states", "look-up"}
     for kind in wire.KINDS:
         read = wire.decode_event(wire.event_topic("door-01", kind), examples[kind].encode())
         assert isinstance(read, wire.Received)
@@ -240,6 +245,8 @@ def test_the_examples_of_the_page_are_read_by_the_firmware() -> None:
     states = [wire.decode_state(examples[name].encode()) for name in ("birth", "will")]
     assert [state.online for state in states if isinstance(state, wire.State)] == [True, False]
     assert isinstance(wire.decode_acknowledgement(examples["acknowledgement"].encode()), wire.Acknowledgement)
+    assert isinstance(wire.decode_heartbeat(examples["heartbeat"].encode()), wire.Heartbeat)
+    assert isinstance(wire.decode_alert_states(examples["alert-states"].encode()), wire.AlertStates)
     asked = wire.decode_look_up(wire.look_up_topic("door-01"), examples["look-up"].encode())
     assert isinstance(asked, wire.Asked)
 
@@ -285,7 +292,7 @@ def test_the_generated_files_are_up_to_date(tmp_path: Path) -> None:
         ("mqtt.md", f"at most {WINDOW} events"),
         ("mqtt.md", f"for {ACKNOWLEDGE_WITHIN_S} s"),
         ("mqtt.md", f"at least every {KEEP_ALIVE_S} s"),
-        ("mqtt.md", f"up to {BACK_OFF_LONGEST_S:.0f} s"),
+        ("mqtt.md", f"{SPREAD_S:.0f} to {2 * SPREAD_S:.0f} s"),
         ("mqtt.md", f"later than {ANSWER_WITHIN_S} s"),
         ("mqtt.md", f"At most {MOST_WAITING} look-ups"),
         ("mqtt.md", f"up to {BIGGEST_MESSAGE >> 20} MiB"),
