@@ -17,6 +17,7 @@ from city.store import Store
 from demo.cards import APP
 from demo.cast import Cast
 from demo.processes import DemoFault, database
+from kiosk.broker import Broker
 from kiosk.city_files import SNAPSHOT
 from kiosk.credentials.keyring import city_issuers
 from kiosk.messages import Flag
@@ -73,7 +74,9 @@ class City:
             risk.delta(added, (), base=1, version=2, made_at=self._now, key=key),
         )
         city = city_issuers(signing.public_pem(self._held.city))
-        publish.send([publish.risk_list(update, city) for update in updates], host="127.0.0.1", port=port)
+        publish.send(
+            [publish.risk_list(update, city) for update in updates], Broker(host="127.0.0.1", port=port, tls=False)
+        )
 
     def _first_list(self) -> bytes:
         given = {who: flag for who, flag in self.cast.listed.items() if flag is not LATER}

@@ -143,6 +143,7 @@ def start_city(verb: str, folder: Path, port: int, stack: ExitStack) -> Started:
     """
     subscribed = Signal("city: subscribed")
     command = [sys.executable, "-m", "city", verb, "--broker", f"127.0.0.1:{port}"]
+    command += ["--print"] if verb == "ingest" else []
     worker = Started(f"city {verb}", [*command, "--database", database(folder)], folder / f"{verb}.log", subscribed)
     stack.callback(worker.stop)
     subscribed.wait_for(worker)

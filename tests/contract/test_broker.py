@@ -240,7 +240,7 @@ def test_the_acl_has_the_contract_s_topics_and_no_other() -> None:
             wire.look_up_topic(kiosk),
         },
         (kiosk, "read"): {*heard(kiosk), f"{wire.CITY}/#"},
-        ("city-ingest", "read"): {EVENTS_TOPIC.removeprefix("$share/ingest/")},
+        ("city-ingest", "read"): {EVENTS_TOPIC},
         ("city-ingest", "write"): {wire.acknowledgement_topic(city)},
         ("city-lookup", "read"): {wire.look_up_topic(city)},
         ("city-lookup", "write"): {wire.answer_topic(city)},

@@ -1,6 +1,5 @@
 """The city's answers to look-ups on a real mosquitto and a real database, and what its command line makes and sends."""
 
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -18,6 +17,7 @@ from city.cli import DONE, FAULT, main
 from city.lookup import LookUps
 from city.store import Store
 from kiosk import wire
+from kiosk.broker import Broker
 from kiosk.city_feed import CityFeed
 from kiosk.city_files import RiskFiles, TrustFiles
 from kiosk.credentials.keyring import city_issuers
@@ -93,7 +93,9 @@ def troubles() -> list[str]:
 def asker(broker: Mosquitto, store: Store, troubles: list[str], cleanup: ExitStack) -> Asker:
     """Somebody who asks a desk that is there."""
     ready, stopping = threading.Event(), threading.Event()
-    desk = LookUps("127.0.0.1", broker.port, store, on_ready=ready.set, on_trouble=troubles.append)
+    desk = LookUps(
+        Broker(host="127.0.0.1", port=broker.port, tls=False), store, on_ready=ready.set, on_trouble=troubles.append
+    )
     thread = threading.Thread(target=desk.run, args=(stopping.wait,))
     thread.start()
     cleanup.callback(thread.join, 10.0)
@@ -224,7 +226,7 @@ def test_a_city_s_keys_are_secret_and_not_made_twice(keys: Path, capsys: pytest.
     """Every kiosk trusts those that are there."""
     before = {path: path.read_bytes() for path in keys.iterdir()}
     secret = {path.name for path in before if path.stat().st_mode & 0o077 == 0}
-    assert secret == {"city.key", "declaration.key", "authority.key", "subject.key"}
+    assert secret == {"city.key", "declaration.key", "authority.key", "command.key", "subject.key"}
     assert run("keys", keys) == FAULT
     assert {path: path.read_bytes() for path in keys.iterdir()} == before
     assert capsys.readouterr().err.startswith(f"city: {keys / 'city.key'} is there: ")
@@ -294,31 +296,3 @@ class User:
         self._reasons.append(reason)
 
 
-def test_the_access_list_of_the_page_gives_each_its_own_topics_and_no_other(
-    stopped_broker: Mosquitto, tmp_path: Path, cleanup: ExitStack
-) -> None:
-    """docs/mqtt.md on a real mosquitto: who may publish what, and who hears it."""
-    page = (Path(__file__).resolve().parents[2] / "docs" / "mqtt.md").read_text(encoding="utf-8")
-    (block,) = [part for part in re.findall(r"```text\n(.*?)```", page, re.DOTALL) if "pattern" in part]
-    (tmp_path / "acl").write_text(block, encoding="utf-8")
-    with stopped_broker._settings.open("a", encoding="utf-8") as settings:
-        settings.write(f"acl_file {tmp_path / 'acl'}\n")
-    port = stopped_broker.start().port
-    names = ("door-01", "door-02", "city-ingest", "city-lookup", "city-publish")
-    users = {name: cleanup.enter_context(closing(User(port, name))) for name in names}
-    own = "kiosk/v1/door-01"
-    table = {
-        f"{own}/event/alert": ({"door-01"}, {"city-ingest"}),
-        f"{own}/state": ({"door-01"}, {"city-ingest"}),
-        f"{own}/lookup": ({"door-01"}, {"city-lookup"}),
-        f"{own}/ack": ({"city-ingest"}, {"door-01"}),
-        f"{own}/answer": ({"city-lookup"}, {"door-01"}),
-        **{
-            topic: ({"city-publish"}, set(names)) for topic in (wire.TRUST_TOPIC, wire.SNAPSHOT_TOPIC, wire.DELTA_TOPIC)
-        },
-    }
-    allowed = {topic: {name for name, user in users.items() if user.may_say(topic)} for topic in table}
-    assert allowed == {topic: writers for topic, (writers, _) in table.items()}
-    until(lambda: all(user.heard.count(wire.DELTA_TOPIC) for user in users.values()))
-    heard = {topic: {name for name, user in users.items() if topic in user.heard} for topic in table}
-    assert heard == {topic: readers for topic, (_, readers) in table.items()}
