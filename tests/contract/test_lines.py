@@ -1,6 +1,10 @@
-"""One contract for the real lines and the recording ones, and the player that moves them through the interlock."""
+"""One contract for the real lines and the recording ones, and the player that moves them through the interlock.
 
-from collections.abc import Callable, Mapping
+`pytest -m gpiochip` runs it over a real chip too: one of the kernel's gpio-sim, whose levels a test can read from
+outside. What it cannot see there is a blip shorter than its look, and a driver that refuses.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +38,8 @@ GPIOS = {
     Line.EXIT_RELAY: 25,
 }
 PULSE_MS = 500
+LEVELS = sorted(Path("/sys/devices/platform").glob("gpio-sim.*/gpiochip*/sim_gpio*/value"))
+"""How gpio-sim tells the level of a line from outside."""
 
 
 class DrivenPin(MockPin):  # type: ignore[misc]  # gpiozero ships no types
@@ -109,11 +115,61 @@ def wired_fake(_active_low: frozenset[Line]) -> Wired:
     return Wired(lines, lambda line: [False, *lines.of(line)], lines.failing.add, lines.failing.discard)
 
 
-@pytest.fixture(params=["gpio, active high", "gpio, active low", "recording"])
-def wired(request: pytest.FixtureRequest) -> Wired:
+class Watched:
+    """Lines of a simulated chip, whose levels are read at the kernel's side after every call."""
+
+    def __init__(self, levels: Mapping[Line, Path], active_low: frozenset[Line]) -> None:
+        self.driven: dict[Line, list[bool]] = {line: [] for line in levels}
+        self._levels, self._active_low = levels, active_low
+        for line, path in levels.items():  # as the resistor at the relay board does, before and after the claim
+            pull = "pull-up" if line in active_low else "pull-down"
+            path.with_name("pull").write_text(pull, encoding="ascii")
+        self._look()
+        self._lines = GpioLines(GPIOS, active_low, pin_factory("lgpio"))
+        self._look()
+
+    def set(self, line: Line, *, on: bool) -> None:
+        """See `Lines`."""
+        self._lines.set(line, on=on)
+        self._look()
+
+    def close(self) -> None:
+        """See `Lines`."""
+        self._lines.close()
+        self._look()
+
+    def _look(self) -> None:
+        for line, path in self._levels.items():
+            on = (path.read_text(encoding="ascii").strip() == "1") is not (line in self._active_low)
+            if self.driven[line][-1:] != [on]:
+                self.driven[line].append(on)
+
+
+def wired_chip(active_low: frozenset[Line]) -> Wired:
+    """Real `GpioLines` on a simulated chip of the kernel's, through lgpio."""
+    levels = {int(path.parent.name.removeprefix("sim_gpio")): path for path in LEVELS}
+    watched = Watched({line: levels[gpio] for line, gpio in GPIOS.items()}, active_low)
+
+    def refuse(_line: Line) -> None:
+        watched.close()
+        pytest.skip("a gpio-sim chip cannot be taken away from under its user")
+
+    return Wired(watched, lambda line: watched.driven[line], refuse, refuse)
+
+
+WIRINGS = {"gpio": wired_gpio, "recording": wired_fake, "chip": wired_chip}
+CHIP = [pytest.param(f"chip, active {level}", marks=pytest.mark.gpiochip) for level in ("high", "low")]
+
+
+@pytest.fixture(params=["gpio, active high", "gpio, active low", "recording", *CHIP])
+def wired(request: pytest.FixtureRequest) -> Iterator[Wired]:
     """Every kind of lines."""
-    make = wired_fake if request.param == "recording" else wired_gpio
-    return make(frozenset(GPIOS) if "low" in request.param else frozenset())
+    kind = request.param.partition(",")[0]
+    if kind == "chip" and not LEVELS:
+        pytest.skip("no gpio-sim chip in /sys/devices/platform: modprobe gpio-sim, on a kernel that has it")
+    made = WIRINGS[kind](frozenset(GPIOS) if "low" in request.param else frozenset())
+    yield made
+    made.lines.close()
 
 
 def test_every_line_is_claimed_at_rest_without_a_blip(wired: Wired) -> None:
