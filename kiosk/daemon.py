@@ -236,7 +236,7 @@ class Daemon:
             "search": partial(self._viewing.search, stamp("search")),
             "uplink": partial(self._link, stamp("uplink")),
             "errands": self._commanding.run,
-            "screen": self.screen.serve,
+            "screen": partial(self.screen.serve, stamp("screen")),
             "mirror": self._reflect,
             "visitors": partial(self._visitors.run, self._stopping),
             "machine": partial(self._machine.watch, self._stopping, partial(self._report, "machine"), stamp("machine")),
@@ -445,7 +445,7 @@ def _origin(loaded: Loaded) -> wire.Origin:
 
 def _late_after(parts: Parts) -> dict[str, int]:
     """How long each stage may go without a stamp."""
-    stages = ("camera", "decoder", "search", "outbox", "machine", *(["inputs"] if parts.inputs else []))
+    stages = ("camera", "decoder", "search", "outbox", "machine", "screen", *(["inputs"] if parts.inputs else []))
     return {**dict.fromkeys(stages, LATE_AFTER_NS), "machine": MACHINE_LATE_AFTER_NS, "uplink": UPLINK_LATE_AFTER_NS}
 
 

@@ -13,6 +13,7 @@ import json
 import re
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -80,8 +81,13 @@ class ScreenServer:
         """Put this picture in the mirror of every connected page. Never waits for one of them."""
         self._mirror.post(base64.b64encode(jpeg))
 
-    def serve(self) -> None:
-        """Run until `close`."""
+    def serve(self, stamp: Callable[[], None] = lambda: None) -> None:
+        """Run until `close`; `stamp` is called at least twice a second.
+
+        Raises:
+            RuntimeError: no thread can be had for a connection; a page that nobody can open is no page.
+        """
+        self._server.stamp = stamp
         with self._state:
             if self._closed:
                 return
@@ -158,14 +164,26 @@ class _Server(ThreadingTCPServer):
         self.board = board
         self.mirror = mirror
         self.keep_alive_s = keep_alive_s
+        self.stamp: Callable[[], None] = lambda: None
+        self._no_thread: RuntimeError | None = None
         self.page = files("kiosk").joinpath("screen.html").read_bytes()
         self.policy = _content_security_policy(self.page.decode())
         self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
         super().__init__((LOOPBACK, port), _Connection)
 
+    def service_actions(self) -> None:
+        self.stamp()
+        if self._no_thread:
+            raise self._no_thread  # here it ends `serve_forever`; from `process_request` it would only be printed
+
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - socketserver's types
         if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
+            try:
+                super().process_request(request, client_address)
+            except RuntimeError as error:  # "can't start new thread"
+                self._free.release()
+                self._no_thread = error
+                raise
             return
         with suppress(OSError):
             request.send(_TOO_MANY, socket.MSG_DONTWAIT)

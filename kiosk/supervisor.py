@@ -19,8 +19,9 @@ MACHINE_LATE_AFTER_NS = 300 * S
 """It looks every ten seconds, and a sick card may hold it up for minutes without harm to the door."""
 CORE_HUNG_S = 5.0
 """The thread that ends every relay's pulse may be away for so long."""
-UPLINK_LATE_AFTER_NS = 120 * S
-"""Name resolution blocks for as long as the system's resolver likes (resolv.conf(5): up to 30 s a server)."""
+UPLINK_LATE_AFTER_NS = 45 * S
+"""Name resolution blocks for as long as the system's resolver likes (resolv.conf(5): 5 s, twice, for each of three
+servers); the uplink stamps between two brokers."""
 
 
 class Supervisor:

@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
@@ -299,6 +299,41 @@ def test_page_that_went_away_frees_its_place() -> None:
                 events.readline()
         asked = (ask(server, "/view")[0] for _ in range(5000))
         assert http.client.NO_CONTENT in asked
+
+
+def test_a_server_without_threads_for_its_pages_ends_with_that_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that nobody can open is no page: the daemon then starts anew."""
+    server, ended = ScreenServer(port=0), list[BaseException]()
+
+    def serve() -> None:
+        try:
+            server.serve()
+        except RuntimeError as error:
+            ended.append(error)
+
+    serving = threading.Thread(target=serve)
+    serving.start()
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)  # what the interpreter does where memory is short
+    with suppress(http.client.HTTPException, OSError):
+        ask(server, "/")
+    monkeypatch.undo()
+    serving.join(WAIT_S)
+    server.close()
+    assert [str(error) for error in ended] == ["can't start new thread"]
+
+
+def test_the_server_stamps_its_progress() -> None:
+    """Each half second, with or without pages: a page that hangs is a stage that hangs."""
+    server, stamped = ScreenServer(port=0), threading.Event()
+    serving = threading.Thread(target=server.serve, args=(stamped.set,))
+    serving.start()
+    assert stamped.wait(WAIT_S)
+    server.close()
+    serving.join(WAIT_S)
 
 
 def test_only_loopback_listens(server: ScreenServer) -> None:
