@@ -78,6 +78,9 @@ class Gate:
     def __init__(self, settings: GateSettings, city: CityData) -> None:
         self._direction = settings.direction
         self._alarm_waits = settings.alarm_waits
+        self._opens_without = settings.opens_without
+        self._pass_within_ns = settings.pass_within_s * S
+        self._reopens_ns = 0
         self._ages = Ages()
         self._health = Health()
         self._judging = Judging(settings, city)
@@ -153,7 +156,7 @@ class Gate:
             Fact.LOCKED: self._orders.lasts(Order.LOCK),
             Fact.STOP: entry and self._contacts.is_active(InputLine.EMERGENCY_STOP),
             Fact.ALARM: entry and alarm,
-            Fact.UNRECORDED: entry and not self._health.storing,
+            Fact.UNRECORDED: entry and not self._health.storing and "outbox" not in self._opens_without,
             Fact.SERVING: alarm or shown or self._judging.asking or now_ns < self._doorway.busy_until_ns,
         }
         return frozenset(fact for fact, so in holds.items() if so)
@@ -262,10 +265,26 @@ class Gate:
         return [record, drive] if first_record else [drive, record]
 
     def _keep_open(self, now: Now) -> list[Effect]:
-        """While the city's order to unlock lasts: again, once the opening before has been used or is void."""
-        if not self._orders.lasts(Order.UNLOCK) or self._lane.awaits(self._direction) or self._judging.asking:
+        """While it was ordered, or the site wants it of a door out of order: again, once the last is used or void."""
+        now_ns, ordered = now.monotonic_ns, self._orders.lasts(Order.UNLOCK)
+        if not (ordered or self._fails_safe) or self._is_taken:
             return []
-        return self._open(Cause.COMMAND, now) if now.monotonic_ns >= self._doorway.busy_until_ns else []
+        if now_ns < max(self._doorway.busy_until_ns, 0 if ordered else self._reopens_ns):
+            return []
+        if ordered:
+            return self._open(Cause.COMMAND, now)
+        self._reopens_ns = now_ns + self._pass_within_ns
+        return self._open(Cause.OUT_OF_ORDER, now)
+
+    @property
+    def _is_taken(self) -> bool:
+        """Somebody may go, or is asked about: no other opening before that is settled."""
+        return self._lane.awaits(self._direction) or self._judging.asking
+
+    @property
+    def _fails_safe(self) -> bool:
+        free = self._contacts.free or self._orders.lasts(Order.LOCK)
+        return not free and self._health.lacks(self._opens_without)
 
     def _command(self, command: Command, now: Now) -> list[Effect]:
         order, now_ns = command.order, now.monotonic_ns
@@ -354,6 +373,7 @@ class Gate:
             self._alerts.deadline_ns,
             self._doorway.deadline_ns(now.monotonic_ns, self._display.verdict_until_ns or 0),
             None if asked_ns is None else max(asked_ns, busy_ns),
+            max(self._reopens_ns, busy_ns) if self._fails_safe and not self._is_taken else None,
             ages.next_minute_ns(self._judging.city.listed_at, now),
         )
         self._deadline_ns = min((at for at in wanted if at is not None), default=None)

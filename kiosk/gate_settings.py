@@ -17,6 +17,7 @@ class GateSettings:
     at most. `frame_size` is the camera's width and height in pixels. `freshness` is None where the site goes without
     the city's risk list. `look_up`: ask the city about people whose code only says who they are. `pass_within_s`: how
     long a grant is good for where passages are seen. `alarm_waits`: an alarm lasts until staff acknowledge it.
+    `opens_without` names the stages without which the lane opens again and again instead of staying shut (fail-safe).
     """
 
     direction: Direction
@@ -31,6 +32,7 @@ class GateSettings:
     alarm_waits: bool
     escalate_after_s: int
     most_escalations: int
+    opens_without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,6 +1,7 @@
 """PURE. Which stages and contacts work, in the words of whoever noticed. The gate asks what the door can still do."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 from kiosk import events
 from kiosk.clock import Now
@@ -30,10 +31,14 @@ class Health:
         """Whether events can be recorded."""
         return not self._faults.get("outbox")
 
+    def lacks(self, stages: AbstractSet[str]) -> bool:
+        """Whether any of these is down."""
+        return any(self._faults.get(stage) for stage in stages)
+
     @property
     def stopped(self) -> bool:
         """Whether the door cannot do its work."""
-        return any(self._faults.get(stage) for stage in STOPPING_STAGES)
+        return self.lacks(STOPPING_STAGES)
 
     @property
     def text(self) -> str:

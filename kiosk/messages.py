@@ -389,6 +389,7 @@ class Cause(StrEnum):
     STAFF_OVERRIDE = "staff_override"
     REQUEST_TO_EXIT = "request_to_exit"
     COMMAND = "command"
+    OUT_OF_ORDER = "out_of_order"
     TRIAL = "trial"
 
 

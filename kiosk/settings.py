@@ -54,6 +54,7 @@ class DoorSettings(Section):
     repeat_window_s: Annotated[int, Field(ge=0, le=3600)] = 30
     pass_within_s: Annotated[int, Field(ge=1, le=60)] = 5
     alarm: Literal["timed", "until_acknowledged"] = "timed"
+    opens_without: list[Literal["camera", "outbox"]] = []
 
 
 US_PER_S = 1_000_000

@@ -127,6 +127,45 @@ def _view(effects: list[Effect]) -> View:
 OPENING = Drive(actuation=choreography.opening(Direction.ENTRY, 500, alarm=False))
 
 
+@pytest.mark.parametrize("direction", Direction)
+def test_a_lane_that_is_to_fail_safe_opens_again_and_again_while_its_camera_fails(direction: Direction) -> None:
+    """Each opening recorded first, one in the time that a grant is good for; until the camera works, and not before."""
+    gate = _gate(direction, opens_without=frozenset({"camera"}))
+    effects = gate.step(StageHealth(stage="camera", fault="no frames"), at_ms(1000))
+    opening = Opening(**events.stamp(at_ms(1000)), direction=direction, cause=Cause.OUT_OF_ORDER)
+    assert Record(events=(opening,), before_drive=True) in effects
+    assert _opened([(1000, effect) for effect in effects] + _play(gate, 1000, 17_000)) == [1000, 6000, 11_000, 16_000]
+    gate.step(StageHealth(stage="camera", fault=""), at_ms(17_000))
+    assert _opened(_play(gate, 17_000, 60_000)) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "stage"), [(STOP, "camera"), (FIRE, "camera"), (KEY, "uplink")], ids=["stop", "fire", "another stage"]
+)
+def test_what_keeps_an_entry_shut_keeps_one_that_fails_safe_shut(line: InputLine, stage: str) -> None:
+    """An emergency stop; a fire, which frees the lane by itself; and a fault that the site did not name."""
+    gate = _gate(opens_without=frozenset({"camera"}))
+    if line is not KEY:
+        _sense(gate, 500, line)
+    effects = gate.step(StageHealth(stage=stage, fault="gone"), at_ms(1000))
+    assert _opened([(1000, effect) for effect in effects] + _play(gate, 1000, 30_000)) == []
+
+
+def test_an_entry_that_fails_secure_stays_shut() -> None:
+    """As long as the site has not said otherwise."""
+    gate = _gate()
+    effects = gate.step(StageHealth(stage="camera", fault="no frames"), at_ms(1000))
+    assert _opened([(1000, effect) for effect in effects] + _play(gate, 1000, 30_000)) == []
+
+
+def test_a_lock_down_outranks_failing_safe() -> None:
+    """Who locks an entry means it, with and without a camera."""
+    gate = _gate(opens_without=frozenset({"camera"}))
+    _order(gate, 500, Order.LOCK, 60)
+    effects = gate.step(StageHealth(stage="camera", fault="no frames"), at_ms(1000))
+    assert _opened([(1000, effect) for effect in effects] + _play(gate, 1000, 30_000)) == []
+
+
 def test_an_unlocked_entry_opens_again_and_again() -> None:
     """Answered first; each opening is recorded before its drive, and as soon as the relay has rested; then no more."""
     gate = _gate()
