@@ -434,6 +434,7 @@ def gate_for(loaded: Loaded, city: CityData) -> Gate:
         alarm_waits=door.alarm == "until_acknowledged",
         escalate_after_s=loaded.settings.alerts.escalate_after_s,
         most_escalations=loaded.settings.alerts.most_escalations,
+        quiet=lines.quiet(),
         opens_without=frozenset({"camera"} if door.direction == "exit" else door.opens_without),
     )
     return Gate(settings, city)

@@ -15,6 +15,7 @@ Each command is answered once.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import time
 
 from kiosk import ages, events, orders, risk, views
 from kiosk.ages import Ages
@@ -81,6 +82,8 @@ class Gate:
         self._opens_without = settings.opens_without
         self._pass_within_ns = settings.pass_within_s * S
         self._reopens_ns = 0
+        self._quiet = settings.quiet
+        self._is_quiet_hour = False
         self._ages = Ages()
         self._health = Health()
         self._judging = Judging(settings, city)
@@ -115,9 +118,11 @@ class Gate:
         return effects
 
     def _begin(self, now: Now) -> list[Effect]:
-        self._lane.begin_day(now.utc.astimezone(risk.VIETNAM).date())
+        local = now.utc.astimezone(risk.VIETNAM)
+        self._lane.begin_day(local.date())
         self._orders.elapse(now.monotonic_ns)
-        self._doorway.muted = self._orders.lasts(Order.MUTE)
+        self._is_quiet_hour = now.utc_trusted and _is_within(self._quiet, local.time())
+        self._doorway.muted = self._is_quiet_hour or self._orders.lasts(Order.MUTE)
         step_ms = self._ages.step(now)
         return [_beside(events.of_clock_step(step_ms, now))] if step_ms else []
 
@@ -295,7 +300,7 @@ class Gate:
         if why_not:
             return effects
         self._orders.begin(command, now_ns)
-        self._doorway.muted = self._orders.lasts(Order.MUTE)
+        self._doorway.muted = self._is_quiet_hour or self._orders.lasts(Order.MUTE)
         if order is Order.LOCK:
             effects.append(self._doorway.shut(self._direction, now_ns))
         if order is Order.TEST:
@@ -377,6 +382,13 @@ class Gate:
             ages.next_minute_ns(self._judging.city.listed_at, now),
         )
         self._deadline_ns = min((at for at in wanted if at is not None), default=None)
+
+
+def _is_within(hours: tuple[time, time] | None, now: time) -> bool:
+    if hours is None:
+        return False
+    begins, ends = hours
+    return begins <= now < ends if begins <= ends else not ends <= now < begins
 
 
 def _beside(event: Event) -> Record:

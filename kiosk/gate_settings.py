@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time
 
 from kiosk.messages import Credential, Direction, Refusal
 from kiosk.risk import Freshness, Rules
@@ -18,6 +18,7 @@ class GateSettings:
     the city's risk list. `look_up`: ask the city about people whose code only says who they are. `pass_within_s`: how
     long a grant is good for where passages are seen. `alarm_waits`: an alarm lasts until staff acknowledge it.
     `opens_without` names the stages without which the lane opens again and again instead of staying shut (fail-safe).
+    `quiet`: Vietnamese time from when to when the buzzer rests, over midnight if need be.
     """
 
     direction: Direction
@@ -33,6 +34,7 @@ class GateSettings:
     escalate_after_s: int
     most_escalations: int
     opens_without: frozenset[str] = frozenset()
+    quiet: tuple[time, time] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

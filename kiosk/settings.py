@@ -5,6 +5,7 @@ config/kiosk.toml shows the same, and a test keeps the two equal. `kiosk.config`
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import time
 from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 
@@ -34,6 +35,14 @@ NO_LINE = -1
 FileName = Annotated[str, Field(min_length=1)]
 Gpio = Annotated[int, Field(ge=NO_LINE, le=27)]
 """A Broadcom GPIO number on the 40-pin header, or `NO_LINE`."""
+
+
+def _is_time(text: str) -> str:
+    try:
+        time.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError('write hours and minutes, such as "22:00"') from error
+    return text
 
 
 def _is_address(text: str) -> str:
@@ -129,6 +138,20 @@ class LineSettings(Section):
     fire_on: list[Literal["entry_relay", "exit_relay", "spare_1", "spare_2"]] = []
     buzzer_kind: Literal["active", "passive"] = "active"
     buzzer_hz: Annotated[int, Field(ge=100, le=10_000)] = 2700
+    quiet_hours: Annotated[list[Annotated[str, AfterValidator(_is_time)]], Field(max_length=2)] = []
+
+    def quiet(self) -> tuple[time, time] | None:
+        """From when to when the buzzer rests."""
+        if not self.quiet_hours:
+            return None
+        begins, ends = map(time.fromisoformat, self.quiet_hours)
+        return begins, ends
+
+    @model_validator(mode="after")
+    def _hours_in_pairs(self) -> Self:
+        if len(self.quiet_hours) == 1:
+            raise ValueError('quiet_hours: say from when to when: ["22:00", "06:00"]; or [] for none')
+        return self
 
     def relay_ms(self, relay: Line) -> int:
         """How long one opening drives this relay."""

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import time
 from typing import Any
 
 import pytest
@@ -124,7 +125,36 @@ def _view(effects: list[Effect]) -> View:
     return show.view
 
 
+def _muted(effect: Effect) -> bool | None:
+    return effect.view.muted if isinstance(effect, Show) else None
+
+
 OPENING = Drive(actuation=choreography.opening(Direction.ENTRY, 500, alarm=False))
+
+
+@pytest.mark.parametrize(
+    ("hours", "muted"),
+    [(("07:00", "09:00"), True), (("08:01", "07:59"), False), (("22:00", "08:01"), True), (("08:00", "08:00"), False)],
+)
+def test_in_quiet_hours_a_grant_is_silent(hours: tuple[str, str], muted: bool) -> None:  # noqa: FBT001 - the fact itself
+    """At eight in the morning in Da Nang; over midnight as well. The screen says so."""
+    quiet = (time.fromisoformat(hours[0]), time.fromisoformat(hours[1]))
+    effects = _see(_gate(quiet=quiet), 1000, AN)
+    assert ([_sounds(drive) for drive in _drives(effects)], _view(effects).muted) == ([not muted], muted)
+
+
+def test_a_clock_that_may_be_wrong_keeps_no_quiet_hours() -> None:
+    """A door that is silent by mistake is worse than one that is not."""
+    gate = _gate(quiet=(time(0), time(23, 59)))
+    now = replace(at_ms(1000), utc_trusted=False)
+    effects = gate.step(Seen(sightings=(sighting(AN, 1000),)), now)
+    assert [view for view in map(_muted, effects) if view is not None] == [False]
+
+
+def test_somebody_at_risk_is_heard_in_quiet_hours() -> None:
+    """The first siren calls staff."""
+    effects = _see(_gate(quiet=(time(0), time(23, 59))), 1000, COUGHER)
+    assert [_sounds(drive) for drive in _drives(effects)] == [True]
 
 
 @pytest.mark.parametrize("direction", Direction)
