@@ -41,9 +41,10 @@ from city.signing import load_key
 from kiosk import wire
 from kiosk.clock import MS, Clock, Now, SystemClock
 from kiosk.config import load
-from kiosk.daemon import SWITCH_S, Daemon, Parts
+from kiosk.daemon import SWITCH_S, Daemon
 from kiosk.engines import Luma
 from kiosk.messages import Drive, Exposure, Frame, Line, Seen, Sighting
+from kiosk.parts import Parts
 from kiosk.supervisor import ServiceNotifier
 from kiosk.testing.lines import RecordingLines
 

@@ -24,13 +24,14 @@ from kiosk.camera import FrameSource, PiCamera, V4l2Camera, luma_of_file
 from kiosk.city_data import kept
 from kiosk.clock import TIMESYNC_MARK, Clock, SystemClock
 from kiosk.config import Loaded, effective, load
-from kiosk.daemon import Daemon, Parts, gate_for
+from kiosk.daemon import Daemon
 from kiosk.errors import ConfigError, KioskError, LineFault, StageFault
 from kiosk.explain import Explained, desk, explain, explain_image, granted, lines_of, payload_in
 from kiosk.gpio_alerts import GpioLines, pin_factory
 from kiosk.ladder import Step
 from kiosk.line_inputs import GpioInputs
 from kiosk.messages import Line
+from kiosk.parts import Parts, gate_for
 from kiosk.recordings import ImageFolder, VideoFile
 from kiosk.settings import LineSettings, Settings
 from kiosk.supervisor import CORE_HUNG_S, DeadMan, ServiceNotifier

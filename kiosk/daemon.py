@@ -10,47 +10,36 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import SystemRandom
-from typing import TextIO
 
 import cv2
 
-from kiosk import __version__, ladder, wire
+from kiosk import __version__, wire
 from kiosk.broker import brokers_of
-from kiosk.camera import FrameSource
+from kiosk.caretaker import Caretaker
 from kiosk.city_data import city_data, files_of
 from kiosk.city_feed import CityFeed
-from kiosk.city_files import write_whole
-from kiosk.clock import MS, Clock, Now, S, boot_id
+from kiosk.clock import MS, Now, S
 from kiosk.commanding import Commanding, asks_for_restart
-from kiosk.config import Loaded
 from kiosk.exchange import Hears
-from kiosk.gate import Gate
-from kiosk.gate_settings import CityData, GateSettings
-from kiosk.gpio_alerts import Lines, Player, limits_for
+from kiosk.gate_settings import CityData
 from kiosk.inbox import Inbox
-from kiosk.interlock import Interlock
-from kiosk.ladder import Ladder, Step
-from kiosk.line_inputs import Inputs, InputWatch
+from kiosk.ladder import Step
+from kiosk.line_inputs import InputWatch
 from kiosk.machine import Machine
 from kiosk.messages import (
-    RELAYS,
     AlertNews,
     Ask,
     Carry,
     CheckIn,
-    Direction,
     Drive,
     Effect,
     Elapsed,
     Event,
     Fire,
     Input,
-    Line,
     Record,
     Reset,
     Show,
@@ -60,15 +49,11 @@ from kiosk.messages import (
 from kiosk.mirror import reflect
 from kiosk.outbox import Outbox
 from kiosk.outbox_file import Bounds
+from kiosk.parts import Parts, gate_for, late_after, origin_of, player_for
 from kiosk.revival import revived
 from kiosk.risk_list import RiskList
 from kiosk.screen import ScreenServer
 from kiosk.supervisor import (
-    LATE_AFTER_NS,
-    MACHINE_LATE_AFTER_NS,
-    UPLINK_LATE_AFTER_NS,
-    DeadMan,
-    ServiceNotifier,
     Supervisor,
 )
 from kiosk.trust import Bundle
@@ -85,28 +70,8 @@ RECORD_WITHIN_S = 0.150
 """How long a grant's relay waits for its record (docs/decisions/0002)."""
 TICK_NS = 500 * MS
 """Longest the core sleeps: it checks the camera's age and the other stages at least twice a second."""
-FEED_EVERY_NS = 1 * S
-"""systemd wants to hear of us within WatchdogSec=30."""
 SETTLE_NS = 10 * S
 """After a recording has ended: how long the city may take to acknowledge before the process leaves."""
-
-
-_NOBODY_WATCHES = DeadMan()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What differs between a door, a demo and a test: the hardware, the clock, and what is configured."""
-
-    loaded: Loaded
-    clock: Clock
-    open_camera: Callable[[], FrameSource]
-    lines: Lines
-    notifier: ServiceNotifier
-    dead_man: DeadMan = _NOBODY_WATCHES
-    inputs: Inputs | None = None
-    journal: TextIO | None = None
-    runtime: Path | None = None
 
 
 class Daemon:
@@ -126,8 +91,6 @@ class Daemon:
         self._inbox = Inbox()
         self._stopping = threading.Event()
         self._ended_ns = 0
-        self._fed_ns = 0
-        self._was_late = False
         self._crash: BaseException | None = None
         self._cure: Step | None = None
         self._viewing = Viewing(
@@ -140,11 +103,15 @@ class Daemon:
             clock=self._clock,
         )
         self._machine = Machine(Path(settings.outbox.path).parent)
-        self._tried = Path(settings.city_data.folder) / "tried.json"
-        self._ladder = Ladder(ladder.decoded(_read(self._tried)))
         self._health: dict[str, str] = {}
-        self._supervisor = Supervisor(self._clock, _late_after(parts))
-        origin = _origin(parts.loaded)
+        self._caretaker = Caretaker(
+            Supervisor(self._clock, late_after(parts)),
+            parts.notifier,
+            parts.dead_man,
+            Path(settings.city_data.folder) / "tried.json",
+            on_late=partial(self._report, "supervisor"),
+        )
+        origin = origin_of(parts.loaded)
         self.screen = ScreenServer(port=settings.screen.port)
         self._visitors = VisitorDesk(parts.runtime, self._inbox.put)
         self._outbox = Outbox(
@@ -196,7 +163,7 @@ class Daemon:
             random=SystemRandom(),
         )
         self._gate = gate_for(parts.loaded, self._city_data(self._feed.bundle, self._feed.risk_list))
-        self._player = _player(parts)
+        self._player = player_for(parts)
 
     def stop(self) -> None:
         """Ask `run` to end; from a signal handler or another thread."""
@@ -229,7 +196,7 @@ class Daemon:
         return self._cure
 
     def _threads(self) -> list[threading.Thread]:
-        stamp = self._supervisor.stamp_for
+        stamp = self._caretaker.stamp_for
         work: dict[str, Callable[[], None]] = {
             "capture": partial(self._viewing.capture, stamp("camera")),
             "decode": partial(self._viewing.decode, stamp("decoder")),
@@ -254,7 +221,7 @@ class Daemon:
     def _sense(self) -> None:
         if self._parts.inputs:
             watch = InputWatch(self._parts.inputs, self._parts.loaded.settings.inputs.contacts())
-            watch.run(self._clock, self._stopping, self._inbox.put, self._supervisor.stamp_for("inputs"))
+            watch.run(self._clock, self._stopping, self._inbox.put, self._caretaker.stamp_for("inputs"))
 
     def _link(self, stamp: Callable[[], None]) -> None:
         revived(
@@ -360,33 +327,11 @@ class Daemon:
         if not self._health.get("camera") and (gone := self._viewing.vanished(now.monotonic_ns)):
             self._report("camera", gone)
         self._viewing.rescue(now.monotonic_ns)
-        late = ", ".join(self._supervisor.late())
-        self._report("supervisor", late and f"no progress in {late}; the kiosk is about to be restarted")
-        if now.monotonic_ns - self._fed_ns >= FEED_EVERY_NS:
-            self._fed_ns = now.monotonic_ns
-            self._feed_watchdog(late)
-            self._climb(now)
-        if self._viewing.ended.is_set() and self._settled(now.monotonic_ns):
-            self._stopping.set()
-
-    def _feed_watchdog(self, late: str) -> None:
-        """Say that all is well, or the second time that it is not: all are late once after a pause of the machine.
-
-        And have ourselves ended should this thread not come back.
-        """
-        if not late or self._was_late:
-            self._parts.notifier.say("WATCHDOG=trigger" if late else "WATCHDOG=1")
-        self._was_late = bool(late)
-        self._parts.dead_man.rearm()
-
-    def _climb(self, now: Now) -> None:
-        """End with a cure for a stage that does not recover; what was tried is on disk first."""
         down = self._viewing.failing(now.monotonic_ns) or bool(self._player.faults)
-        if cure := self._ladder.step(now, down=down):
-            with suppress(OSError):  # without a disk to remember on, systemd's own limit ends a row of restarts
-                write_whole(self._tried, ladder.encoded(self._ladder.tried).encode())
-            log.error("out of order for %d s: asking for a %s", ladder.PATIENCE_NS // S, cure)
+        if cure := self._caretaker.look(now, down=down):
             self._cure = cure
+            self._stopping.set()
+        if self._viewing.ended.is_set() and self._settled(now.monotonic_ns):
             self._stopping.set()
 
     def _settled(self, now_ns: int) -> bool:
@@ -416,51 +361,3 @@ class Daemon:
         if self._parts.inputs:
             self._parts.inputs.close()
         self._parts.lines.close()
-
-
-def gate_for(loaded: Loaded, city: CityData) -> Gate:
-    """Make the gate a configuration describes; also what a journal is replayed against."""
-    door, lines, data = loaded.settings.door, loaded.settings.lines, loaded.settings.city_data
-    settings = GateSettings(
-        direction=Direction(door.direction),
-        relay_ms={direction: lines.relay_ms(relay) for direction, relay in RELAYS.items()},
-        hold=frozenset(direction for direction, relay in RELAYS.items() if relay.value in lines.hold),
-        absence_ms=door.absence_ms,
-        repeat_window_s=door.repeat_window_s,
-        frame_size=(loaded.settings.camera.width, loaded.settings.camera.height),
-        freshness=data.freshness(),
-        look_up=data.look_up,
-        pass_within_s=door.pass_within_s,
-        alarm_waits=door.alarm == "until_acknowledged",
-        escalate_after_s=loaded.settings.alerts.escalate_after_s,
-        most_escalations=loaded.settings.alerts.most_escalations,
-        quiet=lines.quiet(),
-        opens_without=frozenset({"camera"} if door.direction == "exit" else door.opens_without),
-    )
-    return Gate(settings, city)
-
-
-def _origin(loaded: Loaded) -> wire.Origin:
-    door = loaded.settings.door
-    return wire.Origin(device=door.device, place=door.place, access_point=door.access_point, boot_id=boot_id())
-
-
-def _late_after(parts: Parts) -> dict[str, int]:
-    """How long each stage may go without a stamp."""
-    stages = ("camera", "decoder", "search", "outbox", "machine", "screen", *(["inputs"] if parts.inputs else []))
-    return {**dict.fromkeys(stages, LATE_AFTER_NS), "machine": MACHINE_LATE_AFTER_NS, "uplink": UPLINK_LATE_AFTER_NS}
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
-def _player(parts: Parts) -> Player:
-    """The lines behind their interlock."""
-    lines = parts.loaded.settings.lines
-    fitted, freed = lines.gpios(), frozenset(map(Line, lines.fire_on))
-    longest_ms = max(map(lines.relay_ms, RELAYS.values()))
-    return Player(parts.lines, frozenset(fitted), Interlock(limits_for(fitted, longest_ms, freed)))

@@ -8,8 +8,9 @@ from city.signing import load_key
 from kiosk.camera import FrameSource
 from kiosk.clock import Clock
 from kiosk.config import Loaded, load
-from kiosk.daemon import Daemon, Parts
+from kiosk.daemon import Daemon
 from kiosk.messages import InputLine
+from kiosk.parts import Parts
 from kiosk.supervisor import ServiceNotifier
 from kiosk.testing.lines import RecordingInputs, RecordingLines
 from tests.builders import REPOSITORY

@@ -25,10 +25,11 @@ from board import BoardLines
 from kiosk import cli
 from kiosk.clock import Clock, Now, SystemClock
 from kiosk.config import load
-from kiosk.daemon import Daemon, Parts
+from kiosk.daemon import Daemon
 from kiosk.errors import CameraFault
 from kiosk.ladder import Step
 from kiosk.messages import Exposure, Frame
+from kiosk.parts import Parts
 from kiosk.supervisor import CORE_HUNG_S, DeadMan, ServiceNotifier
 from kiosk.testing.lines import RecordingInputs
 

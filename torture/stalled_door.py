@@ -20,8 +20,9 @@ from city.provision import new_secrets, provision
 from city.signing import load_key
 from kiosk.clock import MS, Clock, SystemClock
 from kiosk.config import load
-from kiosk.daemon import Daemon, Parts
+from kiosk.daemon import Daemon
 from kiosk.messages import Exposure, Frame, Line, Seen, Sighting
+from kiosk.parts import Parts
 from kiosk.supervisor import ServiceNotifier
 from kiosk.testing.lines import RecordingLines
 

@@ -20,9 +20,10 @@ from kiosk.camera import FrameSource
 from kiosk.clock import SystemClock
 from kiosk.command_desk import FILE
 from kiosk.config import load
-from kiosk.daemon import Daemon, Parts
+from kiosk.daemon import Daemon
 from kiosk.errors import CameraFault
 from kiosk.messages import CommandAnswer, Line, Order
+from kiosk.parts import Parts
 from kiosk.supervisor import ServiceNotifier
 from kiosk.testing.lines import RecordingLines
 from tests.builders import REPOSITORY

@@ -20,7 +20,6 @@ from kiosk.city_files import SNAPSHOT
 from kiosk.clock import MS
 from kiosk.config import load
 from kiosk.credentials import subject_of
-from kiosk.daemon import gate_for
 from kiosk.gate import Gate
 from kiosk.messages import (
     AlertNews,
@@ -42,6 +41,7 @@ from kiosk.messages import (
     Symptom,
     Visit,
 )
+from kiosk.parts import gate_for
 from kiosk.testing.clock import ManualClock
 from tests.builders import START, sighting
 
