@@ -294,5 +294,3 @@ class User:
 
     def _published(self, _c: mqtt.Client, _u: object, _m: int, reason: ReasonCode, _p: Properties | None) -> None:
         self._reasons.append(reason)
-
-

@@ -108,6 +108,7 @@ def test_the_wheel_holds_the_page_and_the_types(tmp_path: Path) -> None:
         "kiosk/screen.html",
         "kiosk/py.typed",
         "city/py.typed",
+        "fleet/py.typed",
     }
 
 
