@@ -24,6 +24,7 @@ from pydantic_core import ErrorDetails
 from kiosk.credentials import link
 from kiosk.credentials.keyring import city_issuers
 from kiosk.errors import ConfigError
+from kiosk.languages import Language, read_language
 from kiosk.messages import Decision, Reason, Screen, Symptom
 from kiosk.risk import WEIGHT, Rules
 from kiosk.settings import Section, Settings, TrustSettings
@@ -38,13 +39,15 @@ SUBJECT_KEY_BYTES = 32
 class Loaded:
     """Everything the daemon starts from: settings with absolute paths, the site's rules, and two keys.
 
-    `city` is the city's own key as `kiosk.trust` wants it; `subject_key` makes the pseudonyms.
+    `city` is the city's own key as `kiosk.trust` wants it; `subject_key` makes the pseudonyms; `languages` are more of
+    them for the page.
     """
 
     settings: Settings
     rules: Rules
     city: Issuers
     subject_key: bytes = field(repr=False)
+    languages: tuple[Language, ...] = ()
 
 
 _RULES = TypeAdapter(Rules)
@@ -74,9 +77,19 @@ def load(path: Path) -> Loaded:
     rules = _rules_from(Path(settings.rules_file), mistakes)
     city = _city_from(settings.trust, path, mistakes)
     subject_key = _subject_key_from(settings.trust, path, mistakes)
+    languages = tuple(_languages_from(settings, path.parent, mistakes))
     if mistakes or rules is None or city is None or subject_key is None:
         raise ConfigError(mistakes)
-    return Loaded(settings=settings, rules=rules, city=city, subject_key=subject_key)
+    return Loaded(settings=settings, rules=rules, city=city, subject_key=subject_key, languages=languages)
+
+
+def _languages_from(settings: Settings, folder: Path, mistakes: list[str]) -> Iterator[Language]:
+    for name in settings.screen.languages:
+        read = read_language(folder / name)
+        if isinstance(read, Language):
+            yield read
+        else:
+            mistakes += read
 
 
 def load_rules(path: Path) -> Rules:

@@ -112,7 +112,7 @@ class Daemon:
             on_late=partial(self._report, "supervisor"),
         )
         origin = origin_of(parts.loaded)
-        self.screen = ScreenServer(port=settings.screen.port)
+        self.screen = ScreenServer(port=settings.screen.port, languages=parts.loaded.languages)
         self._visitors = VisitorDesk(parts.runtime, self._inbox.put)
         self._outbox = Outbox(
             Path(settings.outbox.path),

@@ -13,7 +13,7 @@ import json
 import re
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -24,6 +24,7 @@ from socketserver import ThreadingTCPServer
 from typing import Any, NamedTuple
 
 from kiosk.errors import StageFault
+from kiosk.languages import Language
 from kiosk.messages import View
 
 LOOPBACK = "127.0.0.1"
@@ -49,13 +50,15 @@ class ScreenServer:
 
     Args:
         port: TCP port, 0 for any free one.
+        languages: more of them than Vietnamese and English.
         keep_alive_s: seconds of silence after which a stream gets a comment line.
 
     Raises:
         StageFault: the port cannot be had.
     """
 
-    def __init__(self, *, port: int, keep_alive_s: float = KEEP_ALIVE_S) -> None:
+    def __init__(self, *, port: int, languages: Sequence[Language] = (), keep_alive_s: float = KEEP_ALIVE_S) -> None:
+        self._languages = languages
         self._board = _Board()
         self._mirror = _Board()
         self._state = threading.Lock()
@@ -70,7 +73,13 @@ class ScreenServer:
 
     def show(self, view: View) -> None:
         """Put `view` on every connected page. Never waits for one of them."""
-        self._board.post(json.dumps(asdict(view), ensure_ascii=False, default=datetime.isoformat).encode())
+        said = view.wording
+        more = [
+            {"lang": language.code, "head": language.texts.get(said.en, ""), "do": language.texts.get(said.en_do, "")}
+            for language in self._languages
+        ]
+        shown = {**asdict(view), "more": more} if more else asdict(view)
+        self._board.post(json.dumps(shown, ensure_ascii=False, default=datetime.isoformat).encode())
 
     @property
     def is_watched(self) -> bool:

@@ -349,6 +349,7 @@ class ScreenSettings(Section):
     """[screen] the page at the door; always on loopback."""
 
     mirror: bool = True
+    languages: Annotated[list[FileName], Field(max_length=2)] = []
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
 
 

@@ -206,7 +206,7 @@ def _event(number: int, event: Event) -> Message:
     )
 
 
-def _bytes(said: wire.State | wire.Acknowledgement | wire.LookUp) -> bytes:
+def _bytes(said: wire.State | wire.Acknowledgement | wire.LookUp | wire.Heartbeat | wire.AlertStates) -> bytes:
     return said.model_dump_json().encode()
 
 

@@ -14,6 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 from kiosk.config import load_rules
+from kiosk.languages import Language
 from kiosk.messages import AlertState, Direction, Frame, Hint, Screen, Tally, View, Wording
 from kiosk.mirror import picture_of
 from kiosk.screen import ScreenServer
@@ -295,6 +296,20 @@ def test_visitors_see_themselves_in_the_frame_to_aim_at(page: Page) -> None:
     assert (size, turned) == ([320, 180], "matrix(-1, 0, 0, 1, 0, 0)")
     expect(page.locator("h1")).to_have_text("Mất kết nối với thiết bị")
     expect(mirror).not_to_be_visible()
+
+
+def test_more_languages_stand_below_english(page: Page) -> None:
+    """Each marked as what it is; what a file does not have is left out."""
+    korean = Language(code="ko", texts={"Please come in": "들어오세요"})
+    server = ScreenServer(port=0, languages=(korean,))
+    serving = threading.Thread(target=server.serve)
+    serving.start()
+    page.goto(server.address)
+    server.show(view(Screen.GRANTED, Wording(vi="Mời vào", en="Please come in", vi_do="Cảm ơn", en_do="Thank you")))
+    expect(page.locator('section [lang="ko"]:visible')).to_have_text(["들어오세요"])
+    assert page.evaluate(OUT_OF_SIGHT) == []
+    server.close()
+    serving.join(JOIN_S)
 
 
 @pytest.mark.parametrize("size", SIZES)
