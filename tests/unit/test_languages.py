@@ -33,11 +33,13 @@ def test_a_file_with_a_mistake_is_told(tmp_path: Path, content: str, says: str) 
     """Which file, which key, and what to do."""
     path = tmp_path / "xx.toml"
     path.write_text(content, encoding="utf-8")
-    (mistake,) = read_language(path)
-    assert mistake.startswith(f"{path}: {says}")
+    mistakes = read_language(path)
+    assert isinstance(mistakes, list)
+    assert [mistake.startswith(f"{path}: {says}") for mistake in mistakes] == [True]
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     """With the one to take as a pattern."""
-    (mistake,) = read_language(tmp_path / "gone.toml")
-    assert mistake.endswith("take config/languages/ko.toml as a pattern")
+    mistakes = read_language(tmp_path / "gone.toml")
+    assert isinstance(mistakes, list)
+    assert [mistake.endswith("take config/languages/ko.toml as a pattern") for mistake in mistakes] == [True]
