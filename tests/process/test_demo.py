@@ -70,9 +70,13 @@ def told_by(content: bytes, pieces: frozenset[bytes]) -> list[bytes]:
 def files_that_tell(folder: Path, pieces: frozenset[bytes]) -> set[str]:
     """Which files of a running demo hold a piece: database, write-ahead log, log, key, configuration, or their name."""
     telling = set()
-    for path in folder.rglob("*"):
-        if path.is_dir() or path.name in THE_VISITORS_THEMSELVES:
-            continue
+    try:
+        paths = list(folder.rglob("*"))
+    except FileNotFoundError:
+        return set()  # the demo has just put its folder away
+    for path in paths:
+        if not path.is_file() or path.name in THE_VISITORS_THEMSELVES:
+            continue  # a folder, or the socket of trial visits
         try:
             content = path.read_bytes()
         except FileNotFoundError:
@@ -108,11 +112,13 @@ def test_a_stranger_sees_every_event_well_formed_and_nobody_named(tmp_path: Path
         listen = ["mosquitto_sub", "-h", "127.0.0.1", "-p", port, "-V", "5", "-q", "1", "-t", "#", "-F", "%t %x"]
         with subprocess.Popen(listen, stdout=subprocess.PIPE, text=True, encoding="utf-8") as stranger:
             printed, telling = "", set[str]()
-            for line in demo.stdout:
-                printed += line
-                telling |= files_that_tell(folder, pieces)
-            code = demo.wait()
-            stranger.terminate()
+            try:
+                for line in demo.stdout:
+                    printed += line
+                    telling |= files_that_tell(folder, pieces)
+                code = demo.wait()
+            finally:
+                stranger.terminate()
             heard = [(topic, bytes.fromhex(content)) for topic, content in _pairs(stranger.communicate()[0])]
     assert code == 0, printed
     told = json.loads(table.read_text(encoding="utf-8"))
