@@ -1,0 +1,114 @@
+"""Puts the release on the box's card as a technician does; the result is the disk that every run begins with.
+
+kiosk-fleet's own program for doors unpacks the release, before the card is made: emulated, that takes a quarter of an
+hour. Everything after it, keys, certificate, configuration, units and the gate, is `kiosk-fleet apply` over SSH.
+"""
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fleet import bundle
+from fleet.agent import agent
+from pibox.build import ROOT, Cache, make_card, prepared
+from pibox.machine import BoxFault, Machine, overlay, within
+from pibox.outside import City, grey, technician
+
+DISK = "installed.raw"
+FIRE = 6
+TRIES = 5
+"""A busy host may keep the box from answering for the quarter of a minute that ends kiosk-fleet's connection."""
+
+
+def make_release(cache: Cache) -> bundle.Bundle:
+    """Bundle the tree as it is (scripts/bundle)."""
+    key, out = cache.folder / "release.key", cache.folder / "bundles"
+    if not key.exists():
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    shutil.rmtree(out, ignore_errors=True)
+    words = ["--key", str(key), "--out", str(out), "--os", "trixie", "--arch", "x86_64"]
+    subprocess.run([str(ROOT / "scripts/bundle"), *words], check=True, stdout=subprocess.DEVNULL)
+    (made,) = bundle.in_folder(out, out / "release-signers")
+    return made
+
+
+def install(cache: Cache, *, again: bool) -> Path:
+    """The installed disk; made anew when asked, or when there is none.
+
+    Raises:
+        BoxFault: the door is not green in the end; the text is what kiosk-fleet said.
+    """
+    disk = cache.folder / DISK
+    if disk.exists() and not again:
+        return disk
+    with _said("release: scripts/bundle"):
+        release = make_release(cache)
+    with _said("release unpacked by the door's own program"):
+        _stage(cache, release)
+    with _said("card"):
+        make_card(cache)
+    with _said("first boot, kiosk-fleet apply"):
+        part = cache.folder / "installing.qcow2"
+        _apply(cache, part)
+        raw = cache.folder / "installing.raw"
+        subprocess.run(["qemu-img", "convert", "-O", "raw", str(part), str(raw)], check=True)
+        raw.replace(disk)
+        part.unlink()
+    return disk
+
+
+def _stage(cache: Cache, release: bundle.Bundle) -> None:
+    """What `kiosk-fleet apply` has the door do with what was sent, in the door's file system."""
+    incoming = cache.root / "tmp/incoming"
+    incoming.mkdir(parents=True)
+    for entry in release.entries:
+        shutil.copyfile(release.folder / entry.path, incoming / entry.sha256)
+    (cache.root / "tmp/agent.pyz").write_bytes(agent())
+    asked = {"manifest": release.manifest, "signature": release.signature, "signers": release.signers}
+    told = json.dumps({**asked, "incoming": "/tmp/incoming", "packages": []})
+    (cache.root / "tmp/asked.json").write_text(told, encoding="utf-8")
+    try:
+        prepared(cache, "python3 -I /tmp/agent.pyz stage </tmp/asked.json")
+    finally:
+        shutil.rmtree(incoming)
+
+
+def _apply(cache: Cache, disk: Path) -> None:
+    city = City(cache.folder / "outside")
+    machine = Machine(cache, overlay(cache, cache.card, disk), cache.folder)
+    try:
+        city.open()
+        machine.power_on()
+        machine.wait_boot(within_s=1800)
+        machine.ask("pull", line=FIRE, up=False)
+        machine.show(grey())
+        machine.ask("time", utc=time.time())
+        within(1800, lambda: machine.run("systemctl", "is-active", "ssh").strip() == "active", "sshd")
+        for verb in ("trust", "apply"):
+            _insisted(cache, city, machine, verb)
+        machine.run("systemctl", "poweroff")
+        machine.wait_off(1800)
+    finally:
+        machine.close()
+        city.close()
+
+
+def _insisted(cache: Cache, city: City, machine: Machine, verb: str) -> None:
+    said = ""
+    for _ in range(TRIES):
+        code, said = technician(cache, city, machine, verb)
+        if code == 0:
+            return
+    raise BoxFault(f"kiosk-fleet {verb}: {said}")
+
+
+@contextmanager
+def _said(what: str) -> Iterator[None]:
+    print(what, flush=True)
+    began = time.monotonic()
+    yield
+    print(f"      {time.monotonic() - began:.0f} s", flush=True)

@@ -1,0 +1,35 @@
+"""A release that does not serve is undone by the door itself; `rollback` undoes the newest change."""
+
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from pibox.build import ROOT
+from pibox.door import Door
+from pibox.outside import technician
+
+sys.path.insert(0, str(ROOT / "scripts"))
+READY = 'notifier.say("READY=1")'
+
+
+@pytest.mark.skipif("PIBOX_UPDATES" not in os.environ, reason="a quarter of an hour in the box: PIBOX_UPDATES=1")
+def test_a_release_that_hangs_is_undone_and_a_good_one_stays(own_door: Door, tmp_path: Path) -> None:
+    """The door runs what it ran before a failed update; after a good one it runs that, until it is rolled back."""
+    derived = import_module("provision_doors").derived
+    key, good = own_door.cache.folder / "release.key", own_door.cache.folder / "bundles"
+    first = own_door.release()
+    signers = (good / "release-signers").read_bytes()
+    for tag, edits, code, runs in (
+        ("hanging", [("kiosk/daemon.py", READY, 'notifier.say("STATUS=waiting")')], 1, first),
+        ("second", [], 0, f"{first}-second"),
+    ):
+        release = derived(good, tmp_path, tag, key, *edits)
+        (release / "release-signers").write_bytes(signers)
+        got, said = technician(own_door.cache, own_door.city, own_door.machine, "apply", release)
+        assert (got, own_door.release()) == (code, runs), said
+        own_door.wait_ready()
+    assert technician(own_door.cache, own_door.city, own_door.machine, "rollback")[0] == 0
+    assert own_door.release() == first

@@ -1,0 +1,78 @@
+"""People at the door: seen on its lines, on its page and in the city's database."""
+
+import pytest
+
+from kiosk.messages import Line, Symptom
+from pibox.door import Door
+from pibox.machine import within
+
+SEEN_WITHIN_S = 600.0
+CHECK_IN = "check-in"
+
+
+@pytest.fixture
+def since(door: Door) -> int:
+    """How many changes there were before the test; nobody is at the door."""
+    within(SEEN_WITHIN_S, lambda: door.view()["screen"] == "attract", "the page is idle")
+    return len(door.machine.changes)
+
+
+def test_a_healthy_visitor_is_let_in(door: Door, since: int) -> None:
+    """One pulse of the entry relay, of the length that the site asked for; a check-in in the city's database."""
+    told = len(door.city.events())
+    door.visit()
+    within(SEEN_WITHIN_S, lambda: door.pulses(Line.ENTRY_RELAY, since), "the entry relay has pulsed")
+    (pulse,) = door.pulses(Line.ENTRY_RELAY, since)
+    assert 0.45 < pulse < 0.75
+    within(SEEN_WITHIN_S, lambda: door.pulses(Line.GREEN, since), "the green light has been on")
+    assert door.pulses(Line.RED, since) == []
+    within(SEEN_WITHIN_S, lambda: len(door.city.events()) > told, "the city has the check-in")
+    assert door.city.events(CHECK_IN)[-1]["decision"] == "granted"
+
+
+def test_a_person_at_risk_is_stopped_and_the_authority_told(door: Door, since: int) -> None:
+    """Red light and buzzer, no relay; the page says so; check-in and alert in the city's database."""
+    told = len(door.city.events())
+    door.visit(Symptom.FEVER)
+    within(SEEN_WITHIN_S, lambda: door.pulses(Line.BUZZER, since), "the buzzer has sounded")
+    assert door.view()["screen"] in {"at_risk", "attract"}
+    within(SEEN_WITHIN_S, lambda: door.pulses(Line.RED, since), "the red light has been on")
+    assert door.pulses(Line.ENTRY_RELAY, since) == []
+    assert door.pulses(Line.GREEN, since) == []
+    within(SEEN_WITHIN_S, lambda: len(door.city.events()) >= told + 2, "the city has both")
+    assert door.city.events(CHECK_IN)[-1]["decision"] == "denied"
+    assert "alert" in [event["kind"] for event in door.city.events()[told:]]
+
+
+def test_a_cut_network_loses_nothing(door: Door, since: int) -> None:
+    """A visitor comes while the cable is out; the city has them once it is in again."""
+    told = len(door.city.events())
+    door.machine.plug_network(connected=False)
+    door.visit()
+    within(SEEN_WITHIN_S, lambda: door.pulses(Line.ENTRY_RELAY, since), "the door works without the network")
+    assert len(door.city.events()) == told
+    door.machine.plug_network(connected=True)
+    within(SEEN_WITHIN_S, lambda: len(door.city.events()) > told, "the city has them")
+
+
+def test_a_camera_that_vanishes_is_told_and_comes_back(door: Door, since: int) -> None:
+    """The page says out of order while there is no picture; the daemon lives, and reads again afterwards."""
+    before = door.shown("MainPID")
+    door.machine.ask("gone", gone=True)
+    within(SEEN_WITHIN_S, lambda: door.view()["fault"], "the page tells of it")
+    door.machine.ask("gone", gone=False)
+    within(SEEN_WITHIN_S, lambda: not door.view()["fault"], "it is over")
+    door.visit()
+    within(SEEN_WITHIN_S, lambda: door.pulses(Line.ENTRY_RELAY, since), "somebody is let in")
+    assert before["MainPID"] != "0"
+
+
+def test_fire_frees_nothing_by_itself_and_locks_nothing_again(door: Door, since: int) -> None:
+    """The fire contact opens: the page shows it; no relay moves on this door, and nobody is let in by code."""
+    door.machine.ask("pull", line=6, up=True)
+    within(SEEN_WITHIN_S, lambda: door.view()["screen"] == "fire", "the page shows the fire")
+    door.machine.ask("pull", line=6, up=False)
+    door.machine.ask("pull", line=13, up=False)
+    within(SEEN_WITHIN_S, lambda: door.view()["screen"] != "fire", "staff have reset it")
+    door.machine.ask("pull", line=13, up=True)
+    assert door.pulses(Line.EXIT_RELAY, since) == []
