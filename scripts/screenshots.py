@@ -95,8 +95,8 @@ HINTS = {
 }
 
 
-def draw(views: dict[str, View], folder: Path) -> list[Path]:
-    """Photograph every view at 1280 x 720, each into its own file in the folder."""
+def draw(views: dict[str, View], folder: Path, size: tuple[int, int] = (WIDTH, HEIGHT)) -> list[Path]:
+    """Photograph every view at this size, each into its own file in the folder."""
     server = ScreenServer(port=0)
     thread = threading.Thread(target=server.serve)
     thread.start()
@@ -104,7 +104,7 @@ def draw(views: dict[str, View], folder: Path) -> list[Path]:
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(CHROMIUM_FLAGS))
-            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+            page = browser.new_page(viewport={"width": size[0], "height": size[1]})
             page.goto(server.address)
             for name, view in views.items():
                 server.show(view)
@@ -143,7 +143,10 @@ def main() -> int:
     files = draw(VIEWS, DOCS)
     with tempfile.TemporaryDirectory() as folder:
         hints = contact_sheet(draw(HINTS, Path(folder)), "screen-hints.png")
-    for path in [*files, contact_sheet(files, "screen.png"), hints]:
+        small = contact_sheet(draw({**VIEWS, **HINTS}, Path(folder), (800, 480)), "screen-800x480.png")
+    with tempfile.TemporaryDirectory() as folder:
+        upright = contact_sheet(draw(VIEWS, Path(folder), (720, 1280)), "screen-720x1280.png")
+    for path in [*files, contact_sheet(files, "screen.png"), hints, small, upright]:
         print(f"{path.relative_to(DOCS.parent)}  {path.stat().st_size // 1024} KiB")
     return 0
 
