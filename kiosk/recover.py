@@ -13,26 +13,29 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-CONFIG_STATUS = "3"
-"""Exit code of a configuration with mistakes (kiosk/cli.py): neither a start nor a reboot mends it."""
+REBOOT_STATUS, GIVEN_UP = "6", "start-limit-hit"
+"""The exit code that says that starting again did not help (kiosk/cli.py), and systemd's word for too many starts. From
+version 254 on, systemd calls OnFailure for every single crash that it answers by a start (systemd.service(5),
+RestartMode): those are none of ours, and neither is a configuration with mistakes."""
 REBOOT_EVERY_S = 12 * 3600
 PAUSE_S = 300.0
 
 Do = Callable[[Sequence[str]], object]
 
 
-def recover(status: str, stamp: Path, now_s: float, do: Do, wait: Callable[[float], object]) -> str:
+def recover(result: str, status: str, stamp: Path, now_s: float, do: Do, wait: Callable[[float], object]) -> str:
     """Do what is left to do, and say what it was.
 
     Args:
-        status: the kiosk's exit status, as systemd has it.
+        result: how the kiosk ended, in systemd's words (systemd.exec(5), SERVICE_RESULT).
+        status: its exit status, as systemd has it.
         stamp: holds the time of the last reboot from here, over that reboot.
         now_s: Unix time.
         do: runs a command.
         wait: lets so many seconds pass.
     """
-    if status == CONFIG_STATUS:
-        return "the configuration has mistakes (kiosk check-config names them); nothing is tried"
+    if status != REBOOT_STATUS and result != GIVEN_UP:
+        return f"nothing to do: it ended by {result} {status}, and starts again by itself if that can help"
     # A clock that was ahead at the last reboot must not keep this one from happening for ever.
     if not 0 <= now_s - _last(stamp) < REBOOT_EVERY_S:
         stamp.write_text(str(int(now_s)), encoding="ascii")
@@ -55,6 +58,7 @@ def _last(stamp: Path) -> float:
 def main(environment: Mapping[str, str]) -> int:
     """As systemd runs it; see systemd.exec(5) on MONITOR_EXIT_STATUS and STATE_DIRECTORY."""
     said = recover(
+        environment.get("MONITOR_SERVICE_RESULT", ""),
         environment.get("MONITOR_EXIT_STATUS", ""),
         Path(environment["STATE_DIRECTORY"]) / "rebooted",
         time.time(),  # noqa: TID251 - nobody's clock here: the firmware is not running

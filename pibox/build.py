@@ -96,7 +96,9 @@ def cache_for(system: str = "trixie") -> Cache:
 
 
 def build(cache: Cache) -> None:
-    """Make everything that is missing. Needs root."""
+    """Make everything that is missing. Ends the program where that needs root and is not."""
+    if os.geteuid() != 0:
+        sys.exit("pibox: file systems with other people's files are made by root: sudo -E scripts/pibox ...")
     cache.folder.mkdir(parents=True, exist_ok=True)
     for number, (name, step) in enumerate(STEPS, 1):
         mark = cache.folder / f"{name}.made"

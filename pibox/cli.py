@@ -21,7 +21,7 @@ from pibox.install import DISK, install
 from pibox.machine import BoxFault, overlay
 
 WELL, WRONG = 0, 1
-EPILOG = """needs: Debian 12 or newer, x86_64, root or sudo for build, 6 GB in the cache, 1.5 GB of memory for a run.
+EPILOG = """needs: root, Debian 12 or newer, x86_64, 6 GB in the cache, 1.5 GB of memory for a run.
 docs/pibox.md has the times."""
 KEYS = """h: a healthy visitor    r: one at risk    c: camera pulled or plugged    n: network pulled or plugged
 f: fire contact opened or closed    s: staff key    k: kill -9 the kiosk    j: its journal

@@ -191,7 +191,11 @@ class Service:
         log = self._folder / "systemctl.log"
         log.write_bytes(b"")
         (self._folder / "kiosk-recover").mkdir(exist_ok=True)
-        self._sh(self._recover.replace(PACKAGE, f"{ROOT}/kiosk"), MONITOR_EXIT_STATUS=status)
+        # Called here only where systemd has given up, or was told not to start again.
+        told_not_to = status in self._unit["RestartPreventExitStatus"].split()
+        result = "exit-code" if told_not_to else "start-limit-hit"
+        command = self._recover.replace(PACKAGE, f"{ROOT}/kiosk")
+        self._sh(command, MONITOR_SERVICE_RESULT=result, MONITOR_EXIT_STATUS=status)
         rebooted = "reboot" in log.read_text(encoding="utf-8")
         if rebooted:
             self._note("reboot")

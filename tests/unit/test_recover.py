@@ -10,14 +10,14 @@ REBOOT = ("systemctl", "reboot", "--force")
 AGAIN = [PAUSE_S, ("systemctl", "reset-failed", "kiosk.service"), ("systemctl", "start", "--no-block", "kiosk.service")]
 
 
-def recovered(stamp: Path, status: str = "6", now_s: float = NOW_S) -> list[object]:
+def recovered(stamp: Path, result: str = "exit-code", status: str = "6", now_s: float = NOW_S) -> list[object]:
     """What was done, in order: commands, and pauses in seconds."""
     done = list[object]()
 
     def do(command: Sequence[str]) -> None:
         done.append(tuple(command))
 
-    recover(status, stamp, now_s, do, done.append)
+    recover(result, status, stamp, now_s, do, done.append)
     return done
 
 
@@ -37,6 +37,15 @@ def test_a_stamp_that_tells_nothing_does_not_forbid_the_reboot(tmp_path: Path, t
     assert recovered(stamp) == AGAIN
 
 
-def test_a_configuration_with_mistakes_is_left_to_the_technician(tmp_path: Path) -> None:
-    """No start and no reboot mends it."""
-    assert recovered(tmp_path / "rebooted", status="3") == []
+@pytest.mark.parametrize(
+    ("result", "status"),
+    [("exit-code", "3"), ("signal", "KILL"), ("watchdog", "ABRT"), ("exit-code", "1"), ("exit-code", "5"), ("", "")],
+)
+def test_what_a_start_answers_or_only_a_technician_can_is_left_alone(tmp_path: Path, result: str, status: str) -> None:
+    """A newer systemd tells of every crash that it answers by a start: one kill must not reboot the door."""
+    assert recovered(tmp_path / "rebooted", result, status) == []
+
+
+def test_ten_starts_in_ten_minutes_reboot(tmp_path: Path) -> None:
+    """However the last one ended."""
+    assert recovered(tmp_path / "rebooted", "start-limit-hit", "KILL") == [REBOOT]
