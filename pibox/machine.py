@@ -168,13 +168,19 @@ class Machine:
         assert self._channel is not None
         with self._sending:
             self._channel.sendall(json.dumps({"id": number, "do": do, **more}).encode() + b"\n")
-        try:
-            told = answer.get(timeout=wait_s)
-        except queue.Empty as error:
-            raise BoxFault(f"{do} {more.get('words', '')}: no answer within {wait_s} s") from error
+        told = self._answered(answer, wait_s, f"{do} {more.get('words', '')}")
         if "error" in told:
             raise BoxFault(f"{do}: {told['error']}")
         return told["answer"]
+
+    def _answered(self, answer: "queue.Queue[dict[str, Any]]", wait_s: float, what: str) -> dict[str, Any]:
+        until = time.monotonic() + wait_s
+        while time.monotonic() < until:
+            with suppress(queue.Empty):
+                return answer.get(timeout=1.0)
+            if self._process is None or self._process.poll() is not None:
+                raise BoxFault(f"{what}: the machine is off: {self.console.read_text(errors='replace')[-300:]}")
+        raise BoxFault(f"{what}: no answer within {wait_s} s")
 
     def run(self, *words: str, within_s: float = 120.0, stdin: str = "") -> str:
         """What a command says, as root, both streams; it may fail. `within_s` is by the box's own clock."""
