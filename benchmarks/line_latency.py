@@ -216,7 +216,6 @@ class Bench:
         self._journal.truncate()
         self._lines.awaited = Line.BUZZER if kind == "held" else Line.ENTRY_RELAY
         self._lines.changed.clear()
-        self._fast.waited_ns.clear()
         at_ns = self._fast.now().monotonic_ns
         seen = Sighting(payload=payload, engine="none", frame_number=self._number, captured_ns=at_ns, quad=QUAD)
         self._daemon._inbox.put(Seen(sightings=(seen,)))  # noqa: SLF001 - as the decoder does

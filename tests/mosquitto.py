@@ -32,11 +32,20 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    """Whether somebody takes connections there, on loopback."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0):
+        return True
+    return False
+
+
 class Mosquitto:
     """One broker, on the same port however often it is started."""
 
-    def __init__(self, folder: Path, settings: str = SETTINGS, port: int = 0) -> None:
+    def __init__(self, folder: Path, settings: str = SETTINGS, port: int = 0, *more_ports: int) -> None:
+        """`more_ports`: of further listeners in the settings; it is started when all of them listen."""
         self.port = port or free_port()
+        self._ports = (self.port, *more_ports)
         self.log = folder / "mosquitto.log"
         self._settings = folder / "mosquitto.conf"
         self._settings.write_text(settings.format(port=self.port), encoding="utf-8")
@@ -47,7 +56,7 @@ class Mosquitto:
         assert PROGRAM is not None
         with self.log.open("ab") as log:
             self._process = subprocess.Popen([PROGRAM, "-c", str(self._settings)], stdout=log, stderr=log)
-        until(self._listens, what=f"mosquitto listens: {self.log.read_text()}")
+        until(lambda: all(map(listens, self._ports)), what=f"mosquitto listens: {self.log.read_text()}")
         return self
 
     def stop(self) -> None:
@@ -61,11 +70,6 @@ class Mosquitto:
         assert self._process is not None
         self._process.kill()
         self._process.wait(10.0)
-
-    def _listens(self) -> bool:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1.0):
-            return True
-        return False
 
 
 class Ear:

@@ -95,7 +95,7 @@ class City:
         self.folder, self.port, self.city_port = folder, free_port(), free_port()
         certificates_cli.make(folder, broker=["localhost", "127.0.0.1", "::1"], devices=[A, B], users=USERS, now=now)
         settings = prepare(folder, self.port, self.city_port).read_text(encoding="utf-8")
-        self.broker = Mosquitto(folder, settings, self.port)
+        self.broker = Mosquitto(folder, settings, self.port, self.city_port)
 
     def context(self, name: str, folder: Path | None = None) -> ssl.SSLContext:
         """What a client of that name logs in with; none if it is empty."""
