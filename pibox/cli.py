@@ -1,7 +1,6 @@
 """The box by hand: `build`, `run`, `test`, `shell`. `scripts/pibox` installs what is missing and calls it."""
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,10 +14,11 @@ from numpy.typing import NDArray
 
 from kiosk.camera import fitted, luma_of_file
 from kiosk.messages import Symptom
-from pibox.build import ROOT, Cache, build, cache_for
+from pibox.build import Cache, build, cache_for
 from pibox.door import GPIOS, Door
 from pibox.install import DISK, install
 from pibox.machine import BoxFault, overlay
+from pibox.results import GROUPS, run_tests
 
 WELL, WRONG = 0, 1
 EPILOG = """needs: root, Debian 12 or newer, x86_64, 6 GB in the cache, 1.5 GB of memory for a run.
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     look.set_defaults(do=_run)
     test = verbs.add_parser("test", help="build what has changed, then run tests/system")
-    test.add_argument("--cuts", type=int, default=3, help="power cuts, default %(default)s; the long form is 50")
+    test.add_argument("--cuts", type=int, default=50, help="power cuts, default %(default)s")
     test.add_argument("--seed", type=int, default=1, help="of the cuts' moments and of what they lose")
     test.add_argument("--as-it-is", action="store_true", help="test the release that is installed, not the tree's")
     test.add_argument("words", nargs="*", help="for pytest, such as tests/system/test_power.py")
@@ -73,22 +73,11 @@ def _build(_parsed: argparse.Namespace, cache: Cache) -> int:
 
 
 def _test(parsed: argparse.Namespace, cache: Cache) -> int:
+    began = time.monotonic()
     disk = _disk(cache, again=not parsed.as_it_is)
+    built_s = time.monotonic() - began
     told = {"PIBOX_DISK": str(disk), "PIBOX_CUTS": str(parsed.cuts), "PIBOX_SEED": str(parsed.seed)}
-    words = parsed.words or ["tests/system"]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-v",
-        "--durations=0",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:randomly",
-        *words,
-    ]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | told, check=False).returncode
+    return run_tests(cache.folder, [parsed.words] if parsed.words else GROUPS, told, built_s)
 
 
 def _run(parsed: argparse.Namespace, cache: Cache) -> int:

@@ -7,6 +7,7 @@ written last, or a mixture of both by sectors of 512 bytes. What was flushed, or
 
 import socket
 import struct
+import subprocess
 import threading
 from pathlib import Path
 from random import Random
@@ -65,17 +66,32 @@ class ForgetfulDisk:
     def cut(self) -> None:
         """The power goes; call it when qemu is dead."""
         with self._lock:
-            for number, old in self._flushed.items():
-                new, kind = self._blocks[number], self._random.randrange(3)
-                if kind == 0:
-                    self._blocks[number] = old
-                    self.forgotten += 1
-                elif kind == 1:
-                    sectors = range(0, BLOCK, SECTOR)
-                    picked = (self._random.choice((old, new))[at : at + SECTOR] for at in sectors)
-                    self._blocks[number] = b"".join(picked)
-                    self.torn += 1
+            self._blocks |= self._drawn()
             self._flushed.clear()
+
+    def image_of_cut(self, path: Path) -> None:
+        """Write the disk as it would be if the power went now, as a file of its own; the machine runs on."""
+        with self._lock:
+            blocks = self._blocks | self._drawn()
+        subprocess.run(["cp", "--sparse=always", self._image.name, str(path)], check=True)
+        with path.open("r+b") as image:
+            for number, block in sorted(blocks.items()):
+                image.seek(number * BLOCK)
+                image.write(block)
+
+    def _drawn(self) -> dict[int, bytes]:
+        """What chance makes of each block that was written since the last flush."""
+        drawn = {}
+        for number, old in self._flushed.items():
+            new, kind = self._blocks[number], self._random.randrange(3)
+            if kind == 0:
+                drawn[number] = old
+                self.forgotten += 1
+            elif kind == 1:
+                picked = (self._random.choice((old, new))[at : at + SECTOR] for at in range(0, BLOCK, SECTOR))
+                drawn[number] = b"".join(picked)
+                self.torn += 1
+        return drawn
 
     def close(self) -> None:
         """Let go of image and socket."""

@@ -37,7 +37,7 @@ class BoxAllocator(DmaAllocator):
 
     def allocate(self, libcamera_config: Any, _: Any) -> None:
         """As the one above, but for the planes."""
-        self.libcamera_fds = []
+        self.libcamera_fds: list[int] = []
         self.cleanup()
         self.frame_buffers = {}
         for stream_config in libcamera_config:

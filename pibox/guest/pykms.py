@@ -1,11 +1,11 @@
 """Stands for the display library that picamera2 imports and that a kiosk never uses."""
 
 
-class PixelFormat:
+class AnyFormat:
     """Any name is one."""
 
     def __getattr__(self, name: str) -> str:
         return name
 
 
-PixelFormat = PixelFormat()
+PixelFormat = AnyFormat()
