@@ -7,7 +7,6 @@ rest before it does.
 """
 
 import logging
-import sys
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -63,9 +62,6 @@ from kiosk.visitor_desk import VisitorDesk
 
 log = logging.getLogger("kiosk")
 
-SWITCH_S = 0.001
-"""How long a thread that computes in Python keeps the others waiting. At the usual 5 ms, a search made one quick look
-in twenty take 20 to 44 ms; at 1 ms, 12 to 25 (docs/decisions/0005-engines.md)."""
 RECORD_WITHIN_S = 0.150
 """How long a grant's relay waits for its record (docs/decisions/0002)."""
 TICK_NS = 500 * MS
@@ -176,7 +172,6 @@ class Daemon:
         The answer is what may cure a stage that did not recover, where that is why it ends.
         """
         cv2.setNumThreads(1)  # the cores are for the stages; OpenCV's own threads would compete with them
-        sys.setswitchinterval(SWITCH_S)
         threads = self._threads()
         for thread in threads:
             thread.start()

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiosk.engines import Luma
+from kiosk.turns import give_way
 
 Points = NDArray[np.float64]
 """(n, 2): x and y, pixels or modules. One point is (2,)."""
@@ -146,6 +147,7 @@ def _grown(corners: Points, share: float) -> Points:
 
 def _corners(outline: Outline) -> Points | None:
     """Of a convex quadrilateral, clockwise, where lines through its sides meet; None if it is none."""
+    give_way()
     points = outline.astype(np.float64)
     one = points[np.argmax(((points - (points.min(axis=0) + points.max(axis=0)) / 2) ** 2).sum(axis=1))]
     far = points[np.argmax(((points - one) ** 2).sum(axis=1))]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kiosk.engines import Luma, Place
 from kiosk.hints import side_px
 from kiosk.messages import Exposure, Glimpse, Quad
+from kiosk.turns import give_way
 
 LINES = 8
 """Scan lines each way: finder patterns and data, in a few percent of a code's pixels."""
@@ -97,6 +98,7 @@ def tilt(quad: Quad) -> float:
 
 def _scan(luma: Luma, corners: Corners) -> tuple[Luma, NDArray[np.bool_]]:
     """Grey values, shape (2, LINES, SAMPLES), along lines from side to side both ways, and which are in the frame."""
+    give_way()
     height, width = luma.shape
     x, y = corners.T @ _LINES
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
@@ -108,6 +110,7 @@ def _scan(luma: Luma, corners: Corners) -> tuple[Luma, NDArray[np.bool_]]:
 
 def _edge_px(values: Luma, inside: NDArray[np.bool_], dark: int, light: int, step: float) -> float:
     """Contrast over slope, where the grey crosses half-way: 2.5 sigma of a Gaussian blur, the length of a smear."""
+    give_way()
     bright = values > (dark + light) / 2
     crosses = (bright[:, 1:] != bright[:, :-1]) & inside[:, 1:] & inside[:, :-1]
     slopes = np.abs(values[:, 1:][crosses].astype(np.int16) - values[:, :-1][crosses])

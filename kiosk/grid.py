@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from kiosk.codewords import Evidence, alignments, known, size
 from kiosk.engines import Luma
 from kiosk.messages import Quad
+from kiosk.turns import give_way
 
 Floats = NDArray[np.float32]
 
@@ -209,6 +210,7 @@ def _taught(version: int, softness: float) -> tuple[NDArray[np.intp], Floats, Fl
 
 def _step(seen: Floats, version: int, softness: float) -> NDArray[np.floating]:
     """One step of Gauss-Newton on the bend, contrast and brightness (Lucas and Kanade 1981)."""
+    give_way()
     used, target, weight, terms = _taught(version, softness)
     soft = cv2.GaussianBlur(seen, (0, 0), softness * PITCH / 2)
     slope_x, slope_y = (cv2.Sobel(soft, cv2.CV_32F, *axis, scale=PITCH / 8).ravel()[used] for axis in ((1, 0), (0, 1)))

@@ -16,6 +16,7 @@ import numpy as np
 
 from kiosk.engines import Luma, Read, quad_of, read_zxing
 from kiosk.finders import Finder, Points, Triple, couples, find_finders, triples
+from kiosk.turns import give_way
 from kiosk.unbend import PX, QUIET, Plane, flattened, framed, redrawn, sharpened, stamped, unbent, warped
 
 MOST_THIRDS = 3
@@ -39,6 +40,7 @@ class Layout:
 
 def _labelled(corners: Points, across: Points, down: Points) -> Points:
     """The same corners from the one at the code's own top left on."""
+    give_way()
     skew = (corners - corners.mean(axis=0)) @ np.linalg.pinv(np.column_stack([across, down])).T
     turns = [np.roll(order, -first) for order in (np.arange(4), np.arange(4)[::-1]) for first in range(4)]
     return corners[max(turns, key=lambda turn: float((skew[turn] * SQUARE).sum()))]
@@ -57,6 +59,7 @@ def _drawn(size: int, finders: int) -> Points:
 
 def _plane(drawn: Points, seen: Points, weight: Points | None = None) -> Plane:
     """The perspective that takes one to the other, by least squares."""
+    give_way()
     shift, spread, reach = seen.mean(axis=0), float(seen.std()) + 1e-9, float(np.max(drawn))
     (x, y), (u, v) = (drawn / reach).T, ((seen - shift) / spread).T
     one, none = np.ones_like(x), np.zeros_like(x)
@@ -83,6 +86,7 @@ HORIZON = 1e-9
 
 def _timing(luma: Luma, plane: Plane, size: int, *, down: bool) -> float:
     """How well one timing pattern alternates: 1 where it does at every module."""
+    give_way()
     steps = np.arange(8, size - 8) + 0.5
     tracks = np.array([np.column_stack([steps, np.full_like(steps, 6.5 + off)]) for off in (-0.3, 0, 0.3)])
     at = _placed(plane, (tracks[..., ::-1] if down else tracks).reshape(-1, 2)).astype(np.float32)

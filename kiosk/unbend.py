@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiosk.engines import Luma
+from kiosk.turns import give_way
 
 Plane = NDArray[np.float64]
 """(3, 3): modules from the code's own top left to pixels."""
@@ -84,6 +85,7 @@ def _followed(shift: Field, trust: Field) -> Field:
         known[rows, cols] = 1
     weight, whole = trust + np.float32(0.05), shift * known
     while not known.all():
+        give_way()
         near = cv2.boxFilter(known * weight, -1, (3, 3), normalize=False)
         usual = cv2.boxFilter(whole * known * weight, -1, (3, 3), normalize=False) / np.maximum(near, 1e-6)
         step = shift - usual

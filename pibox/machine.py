@@ -87,6 +87,7 @@ class Machine:
 
     def power_on(self) -> None:
         """Start it; it is not up yet."""
+        self.cut_power()
         for name in ("window", "qmp"):
             (self._sockets / name).unlink(missing_ok=True)
         with self.console.open("ab") as log:
@@ -219,6 +220,9 @@ class Machine:
         if self._process:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
+        if self._channel:
+            self._channel.close()
+            self._channel = None
 
     def wait_off(self, within_s: float = 180.0) -> None:
         """Wait until it has powered itself off."""
