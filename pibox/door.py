@@ -23,7 +23,7 @@ GPIOS: dict[Line, int] = {
     line: getattr(LineSettings(), line.value) for line in Line if getattr(LineSettings(), line.value) >= 0
 }
 """As in the shipped configuration."""
-FIRE, STAFF_KEY = 6, 13
+PASSAGE, FIRE, STAFF_KEY = 5, 6, 13
 READY_WITHIN_S = 1800.0
 """By the host's clock: a busy one may give the box a twentieth of what it needs."""
 
@@ -92,9 +92,16 @@ class Door:
 
     def press_staff_key(self) -> None:
         """Staff press and let go."""
-        self.machine.ask("pull", line=STAFF_KEY, up=False)
-        time.sleep(1)
-        self.machine.ask("pull", line=STAFF_KEY, up=True)
+        self._closed_for_a_moment(STAFF_KEY)
+
+    def pass_through(self) -> None:
+        """Somebody turns the arm."""
+        self._closed_for_a_moment(PASSAGE)
+
+    def _closed_for_a_moment(self, contact: int) -> None:
+        self.machine.ask("pull", line=contact, up=False)
+        self.machine.run("sleep", "0.5")  # by the box's own clock
+        self.machine.ask("pull", line=contact, up=True)
 
     def replug(self) -> None:
         """Pull the plug, put it in again, and wait until the door is READY."""

@@ -24,7 +24,7 @@ GROUPS = (
 )
 """About as long as each other."""
 ALONE = ("unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
-PYTEST = ("-m", "pytest", "-v", "-p", "no:cacheprovider", "-p", "no:randomly", "-o", "junit_family=xunit1")
+PYTEST = ("-m", "pytest", "-v", "-s", "-p", "no:cacheprovider", "-p", "no:randomly", "-o", "junit_family=xunit1")
 PASSED = "passed"
 COLOURS = {PASSED: "green", "skipped": "yellow"}
 

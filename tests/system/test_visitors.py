@@ -76,3 +76,22 @@ def test_fire_frees_nothing_by_itself_and_locks_nothing_again(door: Door, since:
     within(SEEN_WITHIN_S, lambda: door.view()["screen"] != "fire", "staff have reset it")
     door.machine.ask("pull", line=13, up=True)
     assert door.pulses(Line.EXIT_RELAY, since) == []
+
+
+def test_who_goes_through_is_counted(door: Door, since: int) -> None:
+    """A grant, then the passage contact: the city has a passage as it should be."""
+    told = len(door.city.events("passage"))
+    door.visit()
+    within(SEEN_WITHIN_S, lambda: door.pulses(Line.ENTRY_RELAY, since), "the entry relay has pulsed")
+    door.pass_through()
+    within(SEEN_WITHIN_S, lambda: len(door.city.events("passage")) > told, "the city has the passage")
+    assert door.city.events("passage")[-1]["outcome"] == "access_taken"
+
+
+def test_the_staff_key_opens_and_is_told(door: Door, since: int) -> None:
+    """Staff press their key: one pulse of the entry relay, and an opening with its cause in the city's database."""
+    told = len(door.city.events("opening"))
+    door.press_staff_key()
+    within(SEEN_WITHIN_S, lambda: door.pulses(Line.ENTRY_RELAY, since), "the entry relay has pulsed")
+    within(SEEN_WITHIN_S, lambda: len(door.city.events("opening")) > told, "the city has the opening")
+    assert door.city.events("opening")[-1]["cause"] == "staff_override"
