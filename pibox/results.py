@@ -19,7 +19,14 @@ from rich.table import Table
 from pibox.build import ROOT
 
 GROUPS = (
-    ("test_start.py", "test_visitors.py", "test_ends.py", "test_watchdogs.py", "test_clock.py"),
+    (
+        "test_start.py",
+        "test_visitors.py",
+        "test_lines_contract.py",
+        "test_ends.py",
+        "test_watchdogs.py",
+        "test_clock.py",
+    ),
     ("test_power.py", "test_updates.py"),
 )
 """About as long as each other."""
