@@ -257,7 +257,7 @@ def within(seconds: float, holds: Callable[[], object], what: str) -> float:
     while not holds():
         if time.monotonic() - began > seconds:
             raise BoxFault(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.25)
+        time.sleep(1.0)  # each look takes the box some of its time
     return time.monotonic() - began
 
 

@@ -19,8 +19,8 @@ from picamera2.picamera2 import Picamera2
 SCENE = Path("/run/pibox/scene")
 """A frame's luma, row by row; replaced as a whole. Missing: what the virtual camera itself shows."""
 GONE = Path("/run/pibox/camera-gone")
-FRAME_S = 0.1
-"""An emulated machine reads no more than ten a second."""
+FRAME_S = 0.2
+"""An emulated machine reads no more than five a second, and has time left for the rest."""
 
 
 _random = np.random.default_rng()
