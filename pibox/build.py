@@ -164,6 +164,10 @@ def prepared(cache: Cache, script: str) -> None:
 
 
 MODULE = r"""
+for old in $(ls /lib/modules | sort -V | head -n -1); do  # the headers may have brought a newer kernel along
+    DEBIAN_FRONTEND=noninteractive apt-get purge -y -qq linux-image-$old
+    rm -rf /lib/modules/$old
+done
 version=$(ls /lib/modules)
 mkdir -p /tmp/module
 tar -xf /usr/src/linux-source-*.tar.xz -C /tmp/module --transform='s,.*/,,' --wildcards '*/drivers/gpio/gpio-sim.c' \
