@@ -89,15 +89,7 @@ class Daemon:
         self._ended_ns = 0
         self._crash: BaseException | None = None
         self._cure: Step | None = None
-        self._viewing = Viewing(
-            parts.open_camera,
-            longest_exposure_us=settings.camera.longest_exposure_us,
-            stopping=self._stopping,
-            on_seen=self._inbox.put,
-            on_camera=partial(self._report, "camera"),
-            on_view=partial(self._report, "view"),
-            clock=self._clock,
-        )
+        self._viewing = self._make_viewing()
         self._machine = Machine(Path(settings.outbox.path).parent)
         self._health: dict[str, str] = {}
         self._caretaker = Caretaker(
@@ -110,16 +102,7 @@ class Daemon:
         origin = origin_of(parts.loaded)
         self.screen = ScreenServer(port=settings.screen.port, languages=parts.loaded.languages)
         self._visitors = VisitorDesk(parts.runtime, self._inbox.put)
-        self._outbox = Outbox(
-            Path(settings.outbox.path),
-            origin,
-            on_health=partial(self._report, "outbox"),
-            on_change=lambda: self._uplink.nudge(),  # noqa: PLW0108 - the uplink is made next
-            on_alert=self._inbox.put,
-            on_acknowledged=self._visitors.acknowledged,
-            bounds=Bounds(most_events=settings.outbox.most_events, most_days=settings.outbox.most_days),
-            clock=self._clock,
-        )
+        self._outbox = self._make_outbox(origin)
         trust, risks = files_of(parts.loaded)
         self._feed = CityFeed(
             trust,
@@ -138,7 +121,38 @@ class Daemon:
             faults=self._health.copy,
             on_input=self._inbox.put,
         )
-        self._uplink = Uplink(
+        self._uplink = self._make_uplink(origin)
+        self._gate = gate_for(parts.loaded, self._city_data(self._feed.bundle, self._feed.risk_list))
+        self._player = player_for(parts)
+
+    def _make_viewing(self) -> Viewing:
+        settings = self._parts.loaded.settings
+        return Viewing(
+            self._parts.open_camera,
+            longest_exposure_us=settings.camera.longest_exposure_us,
+            stopping=self._stopping,
+            on_seen=self._inbox.put,
+            on_camera=partial(self._report, "camera"),
+            on_view=partial(self._report, "view"),
+            clock=self._clock,
+        )
+
+    def _make_outbox(self, origin: wire.Origin) -> Outbox:
+        settings = self._parts.loaded.settings
+        return Outbox(
+            Path(settings.outbox.path),
+            origin,
+            on_health=partial(self._report, "outbox"),
+            on_change=lambda: self._uplink.nudge(),  # noqa: PLW0108 - the uplink is made next
+            on_alert=self._inbox.put,
+            on_acknowledged=self._visitors.acknowledged,
+            bounds=Bounds(most_events=settings.outbox.most_events, most_days=settings.outbox.most_days),
+            clock=self._clock,
+        )
+
+    def _make_uplink(self, origin: wire.Origin) -> Uplink:
+        settings = self._parts.loaded.settings
+        return Uplink(
             brokers_of(settings.uplink, self._commanding.renewed_file),
             origin,
             self._outbox,
@@ -158,8 +172,6 @@ class Daemon:
             version=__version__,
             random=SystemRandom(),
         )
-        self._gate = gate_for(parts.loaded, self._city_data(self._feed.bundle, self._feed.risk_list))
-        self._player = player_for(parts)
 
     def stop(self) -> None:
         """Ask `run` to end; from a signal handler or another thread."""
