@@ -38,6 +38,13 @@ UVC_MANUAL, UVC_APERTURE_PRIORITY = 1, 3
 """V4L2_CID_EXPOSURE_AUTO. USB cameras know these two only; the second is their automatic."""
 UVC_UNIT_US = 100
 """V4L2_CID_EXPOSURE_ABSOLUTE counts so."""
+UNCOMPRESSED = dict.fromkeys(("GREY", "NV12", "NV21", "YU12", "YV12"), (1, 0)) | {
+    "YUYV": (2, 0),
+    "UYVY": (2, 1),
+    "BGR3": (3, 1),
+    "RGB3": (3, 1),
+}
+"""By V4L2's names: bytes a pixel as far as its luma goes, and which of them that is (of colours: green)."""
 
 
 class FrameSource(Protocol):
@@ -223,12 +230,15 @@ class V4l2Camera:
         for setting, value in wanted.items():
             # A camera that refuses one keeps its own; `luma_of_picture` takes what comes.
             self._capture.set(setting, value)
+        told = [int(self._capture.get(of)) for of in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)]
+        self._size = told[0], told[1]
+        self._format = int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("latin-1")
 
     def frames(self) -> Iterator[Frame]:
         """See `FrameSource`."""
         number = 0
         while (picture := self._read()) is not None:
-            luma = luma_of_picture(picture)
+            luma = luma_of_v4l2(picture, self._format, self._size)
             if luma is not None:
                 yield frame_of(luma, number, self._clock.now().monotonic_ns, self._in_force)
                 number += 1
@@ -270,6 +280,18 @@ class V4l2Camera:
         if self._reading.acquire(blocking=False):
             self._capture.release()
             self._reading.release()
+
+
+def luma_of_v4l2(picture: NDArray[Any], pixel_format: str, size: tuple[int, int]) -> Luma | None:
+    """Grey of what OpenCV 4.11 and 5 do not convert: a row of bytes, whatever the format. None for a damaged frame."""
+    if len(picture) > 1 or pixel_format not in UNCOMPRESSED:
+        return luma_of_picture(picture)
+    width, height = size
+    depth, at = UNCOMPRESSED[pixel_format]
+    pixels = picture.reshape(-1)[: width * height * depth]
+    if pixels.size < width * height * depth:
+        return None
+    return np.ascontiguousarray(pixels.reshape(height, width, depth)[:, :, at], dtype=np.uint8)
 
 
 def luma_of_picture(picture: NDArray[Any]) -> Luma | None:

@@ -14,41 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pibox.systems import SYSTEMS, System
+
 ROOT = Path(__file__).resolve().parents[1]
 GUEST = Path(__file__).parent / "guest"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 IMAGE_MB = 5000
-PACKAGES = (
-    *("systemd-sysv", "udev", "dbus", "systemd-timesyncd", "kmod", "procps", "iproute2", "openssh-server", "sudo"),
-    *(
-        "curl",
-        "ca-certificates",
-        "initramfs-tools",
-        "linux-image-amd64",
-        "e2fsprogs",
-        "netbase",
-        "libpam-systemd",
-        "zstd",
-        "busybox-static",
-    ),
-    *("python3", "python3-venv", "python3-pip", "python3-numpy", "python3-pil", "python3-prctl", "python3-libcamera"),
-    *("libcamera-ipa", "libcamera-tools", "libzbar0t64"),
-)
-TOOLS = (
-    "linux-headers-amd64",
-    "linux-source",
-    "python3-dev",
-    "swig",
-    "python3-setuptools",
-    "python3-wheel",
-    "gcc",
-    "make",
-)
-"""What builds the module and lgpio; none of it stays."""
-PICAMERA2 = (
-    *("picamera2==0.3.38", "PiDNG", "piexif", "simplejpeg", "videodev2", "av", "libarchive-c", "tqdm", "OpenEXR"),
-    *("jsonschema", "attrs", "referencing", "rpds-py", "jsonschema-specifications"),
-)
 LGPIO = "lgpio==0.2.2.0"
 CONTROL = """Package: {name}
 Version: {version}
@@ -56,6 +27,8 @@ Architecture: amd64
 Maintainer: the box
 Description: {name}, from Python's registry
 """
+UNDER_TEST = "PIBOX_SYSTEM"
+"""Names a system to the tests."""
 STARTED = "systemd-networkd systemd-timesyncd ssh pibox-lines pibox-agent"
 MASKED = "serial-getty@ttyS0 getty@tty1 apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer"
 """The console would hang up the line under whoever writes to it; the others only take time."""
@@ -67,6 +40,7 @@ class Cache:
     """Where the box keeps what it has made. Never in the tree."""
 
     folder: Path
+    system: System
 
     @property
     def root(self) -> Path:
@@ -89,10 +63,11 @@ class Cache:
         return self.folder / "technician"
 
 
-def cache_for(system: str = "trixie") -> Cache:
-    """The cache of this user."""
+def cache_for(suite: str = "") -> Cache:
+    """The cache of this user for a system; not named: the one that is being tested."""
+    system = SYSTEMS[suite or os.environ.get(UNDER_TEST, "trixie")]
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return Cache(home / "door-kiosk-pibox" / system)
+    return Cache(home / "door-kiosk-pibox" / system.suite, system)
 
 
 def build(cache: Cache) -> None:
@@ -102,7 +77,7 @@ def build(cache: Cache) -> None:
     cache.folder.mkdir(parents=True, exist_ok=True)
     for number, (name, step) in enumerate(STEPS, 1):
         mark = cache.folder / f"{name}.made"
-        meant = _digest_of(name)
+        meant = _digest_of(name, cache.system)
         if mark.exists() and mark.read_text(encoding="utf-8") == meant:
             continue
         print(f"[{number}/{len(STEPS)}] {name}: {step.__doc__}", flush=True)
@@ -112,38 +87,43 @@ def build(cache: Cache) -> None:
         print(f"      {time.monotonic() - began:.0f} s", flush=True)
 
 
-def _digest_of(name: str) -> str:
+def _digest_of(name: str, system: System) -> str:
     """What a step was made from: everything above it, so that a change of one remakes those after it."""
-    told = repr((PACKAGES, TOOLS, PICAMERA2, LGPIO, IMAGE_MB)) if name != "system" else repr(PACKAGES)
+    below = (system.packages, system.tools, system.picamera2, LGPIO, IMAGE_MB)
+    told = repr(system.packages) if name == "system" else repr(below)
     if name in {"settings", "card"}:
         told += "".join(path.read_text(encoding="utf-8") for path in sorted(GUEST.iterdir()) if path.is_file())
     return hashlib.sha256(told.encode()).hexdigest()
 
 
 def _system(cache: Cache) -> None:
-    """Debian 13 by debootstrap: 2 to 6 min, 450 MB from the network."""
+    """Debian by debootstrap: 2 to 6 min, 450 MB from the network."""
     shutil.rmtree(cache.root, ignore_errors=True)
     packed = cache.folder / "debs"
     packed.mkdir(exist_ok=True)
-    include = f"--include={','.join(PACKAGES)}"
+    include = f"--include={','.join(cache.system.packages)}"
     keyring = f"--keyring={KEYRING}"  # and the mirror that debootstrap itself knows
-    _run("debootstrap", "--variant=minbase", f"--cache-dir={packed}", keyring, include, "trixie", str(cache.root))
+    where = [cache.system.suite, str(cache.root)]
+    _run("debootstrap", "--variant=minbase", f"--cache-dir={packed}", keyring, include, *where)
 
 
 def _module(cache: Cache) -> None:
     """gpio-sim for its kernel: 2 to 5 min, 300 MB from the network."""
-    install = f"DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends {' '.join(TOOLS)}"
-    prepared(cache, f"apt-get update -qq; {install}; {MODULE}")
+    tools = " ".join(cache.system.tools)
+    install = f"DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends {tools}"
+    prepared(cache, f"apt-get update -qq; {install}; {SOURCES} {cache.system.more_modules} {MODULES}")
 
 
 def _packages(cache: Cache) -> None:
     """Packages of lgpio and picamera2, as Raspberry Pi OS has them: 1 to 3 min, 70 MB from the network."""
-    wanted = {"python3-lgpio": ("0.2.2.0", [LGPIO]), "python3-picamera2": ("0.3.38", PICAMERA2)}
+    wanted = {"python3-lgpio": ("0.2.2.0", [LGPIO]), "python3-picamera2": ("0.3.38", cache.system.picamera2)}
     made = [
         PACKED.format(name=name, wanted=" ".join(parts), control=CONTROL.format(name=name, version=f"{version}+box"))
         for name, (version, parts) in wanted.items()
+        if parts
     ]
-    purge = f"DEBIAN_FRONTEND=noninteractive apt-get purge -y -qq --auto-remove {' '.join(TOOLS)}; apt-get clean"
+    tools = " ".join(cache.system.tools)
+    purge = f"DEBIAN_FRONTEND=noninteractive apt-get purge -y -qq --auto-remove {tools}; apt-get clean"
     prepared(cache, "\n".join([*made, purge, "rm -rf /usr/src/* /var/lib/apt/lists/* /tmp/*"]))
 
 
@@ -163,7 +143,7 @@ def prepared(cache: Cache, script: str) -> None:
             _run("umount", "-l", str(cache.root / folder))
 
 
-MODULE = r"""
+SOURCES = r"""
 for old in $(ls /lib/modules | sort -V | head -n -1); do  # the headers may have brought a newer kernel along
     DEBIAN_FRONTEND=noninteractive apt-get purge -y -qq linux-image-$old
     rm -rf /lib/modules/$old
@@ -171,22 +151,29 @@ done
 version=$(ls /lib/modules)
 mkdir -p /tmp/module
 tar -xf /usr/src/linux-source-*.tar.xz -C /tmp/module --transform='s,.*/,,' --wildcards '*/drivers/gpio/gpio-sim.c' \
-    '*/kernel/irq/irq_sim.c'
+    '*/drivers/gpio/gpiolib.h' '*/kernel/irq/irq_sim.c'
 cp /tmp/guest/Kbuild /tmp/module/
 # What hangs on a line decides its level, not the Pi's weak resistor (gpio-sim would take its request for a change).
 sed -i 's/return gpio_sim_apply_pull(chip, offset, [01]);/return 0;/' /tmp/module/gpio-sim.c
 sed -i 's/irq_to_desc(\([a-z_>-]*\))/irq_data_to_desc(irq_get_irq_data(\1))/' /tmp/module/irq_sim.c
+"""
+MODULES = r"""
 make -s -C /lib/modules/$version/build M=/tmp/module modules
-install -D -m 644 /tmp/module/gpio-sim-box.ko /lib/modules/$version/updates/gpio-sim-box.ko
+install -D -m 644 -t /lib/modules/$version/updates /tmp/module/*.ko
 depmod $version
 """
 INITRD = r"""
-mkdir -p /tmp/first/bin /tmp/first/dev /tmp/first/root
+version=$(ls /lib/modules)
+mkdir -p /tmp/first/bin /tmp/first/dev /tmp/first/root /tmp/first/modules
 cd /tmp/first
 cp /bin/busybox bin/
 install -m 755 /tmp/init init
-for module in crc16 crc32c_generic mbcache jbd2 ext4 virtio_blk watchdog i6300esb; do
-    xz -dc $(find /lib/modules -name $module.ko.xz) >$module.ko
+number=100
+for module in virtio_pci virtio_blk crc32c_generic ext4 i6300esb; do
+    modprobe --set-version $version --show-depends $module
+done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while read -r path; do
+    number=$((number + 1))
+    case $path in *.xz) xz -dc $path ;; *) cat $path ;; esac >modules/$number.ko
 done
 find . | cpio --quiet -o -H newc >/tmp/initrd.img
 rm -rf /tmp/first /tmp/init
@@ -219,13 +206,12 @@ def _settings(cache: Cache) -> None:
     places = {
         "agent.py": "usr/lib/pibox",
         "pibox-lines.sh": "usr/lib/pibox",
-        "pibox_camera.py": "usr/lib/python3/dist-packages",
         "pibox-lines.service": "etc/systemd/system",
         "pibox-agent.service": "etc/systemd/system",
         "99-pibox.rules": "etc/udev/rules.d",
-        "virtual.yaml": "usr/share/libcamera/pipeline/virtual",
         "watchdog.conf": "etc/systemd/system.conf.d",
         "pibox-proc.conf": "etc/systemd/system/kiosk.service.d",
+        **cache.system.parts,
     }
     for name, folder in places.items():
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -238,7 +224,8 @@ def _settings(cache: Cache) -> None:
     _in(
         cache,
         "id pi 2>/dev/null || useradd --create-home --shell /bin/bash pi; groupadd -f --system gpio;"
-        f"systemctl -q enable {STARTED}; systemctl -q mask {MASKED}; mkdir -p /etc/systemd/system-generators;"
+        f"systemctl -q enable {STARTED} {cache.system.units}; systemctl -q mask {MASKED};"
+        "mkdir -p /etc/systemd/system-generators;"
         "ln -sf /dev/null /etc/systemd/system-generators/systemd-ssh-generator;"
         "ssh-keygen -A; systemd-machine-id-setup; mkdir -p /home/pi/.ssh;"
         "touch /etc/.updated /var/.updated",

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from kiosk.camera import fitted, luma_of_file
 from kiosk.messages import Symptom
-from pibox.build import Cache, build, cache_for
+from pibox.build import UNDER_TEST, Cache, build, cache_for
 from pibox.door import GPIOS, Door
 from pibox.install import DISK, install
 from pibox.machine import BoxFault, overlay
 from pibox.results import GROUPS, run_tests
+from pibox.systems import SYSTEMS, TRIXIE
 
 WELL, WRONG = 0, 1
 EPILOG = """needs: root, Debian 12 or newer, x86_64, 6 GB in the cache, 1.5 GB of memory for a run.
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     do: Callable[[argparse.Namespace, Cache], int] = parsed.do
     try:
-        return do(parsed, cache_for())
+        return do(parsed, cache_for(parsed.system))
     except BoxFault as fault:
         print(f"pibox: {fault}", file=sys.stderr)
         return WRONG
@@ -43,21 +44,29 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/pibox", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--system", choices=sorted(SYSTEMS), default=TRIXIE.suite, help="default: %(default)s")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    make = verbs.add_parser("build", help="make the disk: Debian, the box's parts, this tree's release installed")
+    make = verbs.add_parser(
+        "build", parents=[common], help="make the disk: Debian, the box's parts, this tree's release installed"
+    )
     make.set_defaults(do=_build)
-    look = verbs.add_parser("run", help="a door to play with: keys for visitors and plugs, every line as it changes")
+    look = verbs.add_parser(
+        "run", parents=[common], help="a door to play with: keys for visitors and plugs, every line as it changes"
+    )
     look.add_argument(
         "frames", nargs="?", type=Path, metavar="FOLDER", help="pictures to show to the camera, again and again"
     )
     look.set_defaults(do=_run)
-    test = verbs.add_parser("test", help="build what has changed, then run tests/system")
+    test = verbs.add_parser("test", parents=[common], help="build what has changed, then run tests/system")
     test.add_argument("--cuts", type=int, default=50, help="power cuts, default %(default)s")
     test.add_argument("--seed", type=int, default=1, help="of the cuts' moments and of what they lose")
     test.add_argument("--as-it-is", action="store_true", help="test the release that is installed, not the tree's")
     test.add_argument("words", nargs="*", help="for pytest, such as tests/system/test_power.py")
     test.set_defaults(do=_test)
-    inside = verbs.add_parser("shell", help="a root shell in the box; what it changes is gone afterwards")
+    inside = verbs.add_parser(
+        "shell", parents=[common], help="a root shell in the box; what it changes is gone afterwards"
+    )
     inside.set_defaults(do=_shell)
     return parser
 
@@ -77,6 +86,7 @@ def _test(parsed: argparse.Namespace, cache: Cache) -> int:
     disk = _disk(cache, again=not parsed.as_it_is)
     built_s = time.monotonic() - began
     told = {"PIBOX_DISK": str(disk), "PIBOX_CUTS": str(parsed.cuts), "PIBOX_SEED": str(parsed.seed)}
+    told[UNDER_TEST] = parsed.system
     return run_tests(cache.folder, [parsed.words] if parsed.words else GROUPS, told, built_s)
 
 

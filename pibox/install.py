@@ -30,7 +30,7 @@ def make_release(cache: Cache) -> bundle.Bundle:
     if not key.exists():
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     shutil.rmtree(out, ignore_errors=True)
-    words = ["--key", str(key), "--out", str(out), "--os", "trixie", "--arch", "x86_64"]
+    words = ["--key", str(key), "--out", str(out), "--os", cache.system.suite, "--arch", "x86_64"]
     subprocess.run([str(ROOT / "scripts/bundle"), *words], check=True, stdout=subprocess.DEVNULL)
     (made,) = bundle.in_folder(out, out / "release-signers")
     return made

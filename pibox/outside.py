@@ -45,7 +45,7 @@ allow_anonymous true
 """
 INVENTORY = """# Written by the box.
 [defaults]
-hardware = "pi"
+hardware = "{hardware}"
 user = "pi"
 [settings.uplink]
 host = "{host}"
@@ -146,9 +146,8 @@ def visitor(payload: bytes, seed: int) -> Iterator[NDArray[np.uint8]]:
 def technician(cache: Cache, city: City, machine: Machine, verb: str, release: Path | None = None) -> tuple[int, str]:
     """Run kiosk-fleet against the box, as a technician does; the answer is its exit code and what it said."""
     inventory = city.folder / "doors.toml"
-    inventory.write_text(
-        INVENTORY.format(host=HOST, broker=city.tls, device=DEVICE, ssh=machine.ssh_port), encoding="utf-8"
-    )
+    told = {"hardware": cache.system.hardware, "host": HOST, "broker": city.tls, "device": DEVICE}
+    inventory.write_text(INVENTORY.format(**told, ssh=machine.ssh_port), encoding="utf-8")
     bundles = release or cache.folder / "bundles"
     command = [sys.executable, "-m", "fleet.cli", verb, str(inventory), "--identity", str(cache.key)]
     if verb in {"plan", "apply", "update"}:

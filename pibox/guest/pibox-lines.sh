@@ -20,4 +20,4 @@ echo 1 >/sys/kernel/config/gpio-sim/header/live
 for line in 5 6 12 13 16 19 20 21 26; do
     for pull in /sys/devices/platform/gpio-sim.*/gpiochip*/sim_gpio$line/pull; do echo pull-up >"$pull"; done
 done
-ln -sf system "/dev/dma_heap/linux,cma"
+[ ! -e /dev/dma_heap ] || ln -sf system "/dev/dma_heap/linux,cma"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kiosk.camera import FrameSource, PiCamera, V4l2Camera, fitted, luma_of_picture, luma_of_rows
+from kiosk.camera import FrameSource, PiCamera, V4l2Camera, fitted, luma_of_picture, luma_of_rows, luma_of_v4l2
 from kiosk.clock import MS, Now, S, SystemClock
 from kiosk.errors import CameraFault
 from kiosk.messages import Exposure
@@ -249,3 +249,30 @@ def test_luma_of_every_kind_of_v4l2_picture() -> None:
     lumas = [luma_of_picture(picture) for picture in pictures]
     assert [None if luma is None else luma.tolist() for luma in lumas] == [grey.tolist()] * 4
     assert luma_of_picture(np.zeros((1, 100), dtype=np.uint8)) is None
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "frame"),
+    [
+        ("YUYV", [1, 9, 2, 9, 3, 9, 4, 9, 5, 9, 6, 9]),
+        ("UYVY", [9, 1, 9, 2, 9, 3, 9, 4, 9, 5, 9, 6]),
+        ("GREY", [1, 2, 3, 4, 5, 6]),
+        ("YU12", [1, 2, 3, 4, 5, 6, 9, 9, 9]),
+        ("BGR3", [9, 1, 9, 9, 2, 9, 9, 3, 9, 9, 4, 9, 9, 5, 9, 9, 6, 9]),
+    ],
+)
+def test_luma_is_cut_out_of_a_frame_that_came_as_one_row(pixel_format: str, frame: list[int]) -> None:
+    """OpenCV gives an uncompressed frame as a row of bytes, as it gives a JPEG; a short one is damaged."""
+    row = np.array([frame], dtype=np.uint8)
+    luma = luma_of_v4l2(row, pixel_format, (3, 2))
+    assert luma is not None
+    assert luma.tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert luma_of_v4l2(row[:, :5], pixel_format, (3, 2)) is None
+
+
+def test_a_compressed_v4l2_frame_is_read_as_a_picture() -> None:
+    """MJPEG comes as a row of bytes too."""
+    grey = np.full((16, 8), 77, dtype=np.uint8)
+    luma = luma_of_v4l2(cv2.imencode(".jpg", grey)[1].reshape(1, -1), "MJPG", (8, 16))
+    assert luma is not None
+    assert luma.tolist() == grey.tolist()
