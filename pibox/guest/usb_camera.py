@@ -41,7 +41,7 @@ def main() -> None:
             luma = np.fromfile(SCENE, dtype=np.uint8) if SCENE.exists() else GREY
             at = int(random.integers(1 << 16))
             frame[:, 0] = noise[at : at + WIDTH * HEIGHT] ^ luma
-            os.write(camera, frame)
+            os.write(camera, frame.data)
         time.sleep(FRAME_S)
 
 
