@@ -283,7 +283,7 @@ class V4l2Camera:
 
 
 def luma_of_v4l2(picture: NDArray[Any], pixel_format: str, size: tuple[int, int]) -> Luma | None:
-    """Grey of what OpenCV 4.11 and 5 do not convert: a row of bytes, whatever the format. None for a damaged frame."""
+    """Grey of what OpenCV does not convert: a row of bytes, whatever the format (4.11). None for a damaged frame."""
     if len(picture) > 1 or pixel_format not in UNCOMPRESSED:
         return luma_of_picture(picture)
     width, height = size
