@@ -10,7 +10,7 @@ from pibox.build import ROOT
 from pibox.door import Door
 
 SUITES = ("test_lines.py", "test_inputs.py")
-PYTEST = ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments")
+PYTEST = ("pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "pygments")
 """Python only, so that the door's own Python runs what the host has."""
 FOLDER = "/run/contract"
 MARKERS = "[pytest]\nmarkers = gpiochip\nfilterwarnings = error\n"
@@ -30,7 +30,9 @@ def _packed() -> str:
             spec = importlib.util.find_spec(name)
             assert spec is not None
             assert spec.origin is not None
-            tar.add(Path(spec.origin).parent, name, filter=_python_only)
+            file = Path(spec.origin)
+            what = file.parent if spec.submodule_search_locations else file
+            tar.add(what, what.name, filter=_python_only)
         about = tarfile.TarInfo("pytest.ini")
         about.size = len(MARKERS)
         tar.addfile(about, io.BytesIO(MARKERS.encode()))
