@@ -16,7 +16,7 @@ FOLDER = "/run/contract"
 MARKERS = "[pytest]\nmarkers = gpiochip\nfilterwarnings = error\n"
 RUN = (
     f"mkdir {FOLDER} && base64 -d | tar -xJ -C {FOLDER} && cd {FOLDER} && "
-    "PYTHONPATH=. /opt/kiosk/current/bin/python -B -m pytest -q -m gpiochip -p no:cacheprovider ."
+    "PYTHONPATH=. /opt/kiosk/current/bin/python -B -m pytest -q -rs -m gpiochip -p no:cacheprovider ."
 )
 
 
