@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -151,8 +151,3 @@ def opened(folder: Path) -> Iterator[Door]:
         yield door
     finally:
         door.close()
-
-
-def now() -> datetime:
-    """The host's clock."""
-    return datetime.now(UTC)

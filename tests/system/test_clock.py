@@ -1,33 +1,34 @@
 """The wall clock jumps by a week, as it does on a Pi without a clock chip when a network comes."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from kiosk.messages import Line
-from pibox.door import Door, now
+from pibox.door import Door
 from pibox.machine import within
 
 WEEK = timedelta(days=7)
 WITHIN_S = 900.0
-ROUGHLY_S = 300
-"""The box's clock runs slower than the host's while it has much to do."""
+ROUGHLY_S = 60
+"""From reading the box's clock to its jump."""
 
 
 def test_a_week_forwards_and_back_moves_no_line_and_stops_nobody(door: Door) -> None:
     """Timesyncd sets the clock; each jump is told to the city, no line moves for it, and a visitor is let in."""
     within(WITHIN_S, lambda: door.view()["screen"] == "attract", "the page is idle")
     before = door.shown("MainPID", "NRestarts")
-    _jumped(door, now() + WEEK, WEEK)
-    _jumped(door, now(), -WEEK)
+    _jumped(door, WEEK)
+    _jumped(door, -WEEK)
     assert door.shown("MainPID", "NRestarts") == before
 
 
-def _jumped(door: Door, to: datetime, meant: timedelta) -> None:
+def _jumped(door: Door, by: timedelta) -> None:
+    to = datetime.fromtimestamp(int(door.machine.run("date", "+%s")), UTC) + by
     since = len(door.machine.changes)
     told = len(door.city.events("clock-step"))
     door.set_time(to)
     within(WITHIN_S, lambda: len(door.city.events("clock-step")) > told, "the city knows of the jump")
     step_s = door.city.events("clock-step")[-1]["step_ms"] / 1000
-    assert abs(step_s - meant.total_seconds()) < ROUGHLY_S
+    assert abs(step_s - by.total_seconds()) < ROUGHLY_S
     assert [change for change in door.machine.changes[since:] if change.kind == "set" and change.value] == []
     door.visit(at=to)
     within(WITHIN_S, lambda: door.pulses(Line.ENTRY_RELAY, since), "the visitor is let in")
