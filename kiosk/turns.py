@@ -2,7 +2,7 @@
 
 numpy and OpenCV give up the interpreter's lock for microseconds in each of many short calls, and have it back before a
 thread that waits for it is awake; that thread's own time-out begins anew each time, so `sys.setswitchinterval` does not
-help it. Measured: 10 to 60 ms (docs/decisions/0001-threads.md). Called by what the search does in loops.
+help it. Measured: docs/decisions/0001-threads.md. Called in the loops of search and quick look.
 """
 
 import threading

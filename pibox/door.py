@@ -33,10 +33,10 @@ READY_WITHIN_S = 1800.0
 class Door:
     """One door: `machine`, `city`, and verbs for what people do."""
 
-    def __init__(self, cache: Cache, disk: str, folder: Path, *, clock: str = "utc") -> None:
+    def __init__(self, cache: Cache, disk: str, folder: Path) -> None:
         self.cache, self.folder = cache, folder
         self.city = City(cache.folder / "outside", work=folder)
-        self.machine = Machine(cache, disk, folder, clock=clock)
+        self.machine = Machine(cache, disk, folder)
         self._people = count(1)
 
     @classmethod
@@ -51,12 +51,12 @@ class Door:
         self.wake()
         self.wait_ready()
 
-    def wake(self, boot: int = 1, *, utc: float | None = None) -> None:
+    def wake(self, boot: int = 1) -> None:
         """After power-on: wait for the box, close the fire contact, show an empty door, tell the time."""
         self.machine.wait_boot(boot, READY_WITHIN_S)
         self.machine.ask("pull", line=FIRE, up=False)
         self.machine.show(grey())
-        self.machine.ask("time", utc=utc or time.time())
+        self.machine.ask("time", utc=time.time())
 
     def wait_ready(self) -> float:
         """Wait until systemd has the daemon as active, and its clock set; the answer is how long that took."""

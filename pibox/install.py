@@ -15,11 +15,11 @@ from pathlib import Path
 from fleet import bundle
 from fleet.agent import agent
 from pibox.build import ROOT, Cache, make_card, prepared
+from pibox.door import FIRE
 from pibox.machine import BoxFault, Machine, overlay, within
 from pibox.outside import City, grey, technician
 
 DISK = "installed.raw"
-FIRE = 6
 TRIES = 5
 """A busy host may keep the box from answering for the quarter of a minute that ends kiosk-fleet's connection."""
 

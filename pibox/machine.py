@@ -1,6 +1,6 @@
 """One run of the box: qemu, its window on lines and camera, its plugs. Knows nothing of the firmware.
 
-Every clock in what it tells is the guest's own CLOCK_MONOTONIC... in seconds since its kernel started. Called by the
+Times in what it tells are the guest's CLOCK_MONOTONIC, in seconds. Called by the
 verbs of `scripts/pibox` and by tests/system.
 """
 
@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from demo.processes import free_port
 from pibox.build import Cache
 
 QEMU = "qemu-system-x86_64"
@@ -35,6 +36,7 @@ KERNEL = (
 ICOUNT = "shift=1,sleep=on"
 """The box's clocks go by the instructions it has run (2 ns each), and by the host's only while it idles: on a busy
 host it is slow as a whole, and no time-out in it is shorter for that."""
+MEMORY_MB = "1536"
 HOST = "10.0.2.2"
 """The machine that runs the box, as the box sees it."""
 
@@ -65,18 +67,17 @@ class Machine:
         cache: where its kernel is.
         disk: a qcow2 image of its own.
         folder: for its sockets and what its console says.
-        started: UTC that its clock chip shows at power-on; None: the right time.
     """
 
-    def __init__(self, cache: Cache, disk: str, folder: Path, *, clock: str = "utc", memory_mb: int = 1536) -> None:
+    def __init__(self, cache: Cache, disk: str, folder: Path) -> None:
         self.changes: list[Change] = []
         """Every change since power-on, of all boots."""
         self.told: Callable[[Change], object] = str
         """What else gets each."""
         self.boots: list[str] = []
         self.console = folder / "console.log"
-        self.ssh_port = _free_port()
-        self._cache, self._disk, self._clock, self._memory_mb = cache, disk, clock, memory_mb
+        self.ssh_port = free_port()
+        self._cache, self._disk = cache, disk
         self._sockets = Path(tempfile.mkdtemp(prefix="pibox-", dir="/var/tmp"))
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
@@ -112,7 +113,7 @@ class Machine:
                 "-smp",
                 "1",
                 "-m",
-                str(self._memory_mb),
+                MEMORY_MB,
             ),
             *("-kernel", str(boot / "vmlinuz"), "-initrd", str(boot / "initrd.img"), "-append", KERNEL),
             *("-drive", self._disk),
@@ -120,7 +121,7 @@ class Machine:
             *("-device", "virtio-net-pci,netdev=net0,id=nic"),
             *("-device", "virtio-serial", "-chardev", f"socket,id=window,path={sockets / 'window'},server=on,wait=off"),
             *("-device", "virtserialport,chardev=window,name=pibox", "-device", "virtio-rng-pci"),
-            *("-device", "i6300esb", "-action", "watchdog=reset", "-rtc", f"base={self._clock},clock=vm"),
+            *("-device", "i6300esb", "-action", "watchdog=reset", "-rtc", "base=utc,clock=vm"),
             *("-qmp", f"unix:{sockets / 'qmp'},server=on,wait=off"),
             *("-serial", f"file:{self.console}", "-display", "none", "-nodefaults", "-no-user-config"),
         ]
@@ -259,9 +260,3 @@ def within(seconds: float, holds: Callable[[], object], what: str) -> float:
             raise BoxFault(f"not within {seconds:.0f} s: {what}")
         time.sleep(1.0)  # each look takes the box some of its time
     return time.monotonic() - began
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -14,11 +14,6 @@ LONGEST_S = 7200
 """Of one test, on a machine that has other things to do as well."""
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
-    config.addinivalue_line("markers", "system: runs in the box (scripts/pibox test)")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what stands here, and skip it unless the box asked for it."""
     for item in items:

@@ -93,3 +93,18 @@ def test_the_image_itself_is_never_written_to(disk: ForgetfulDisk, client: Clien
     client.ask(FLUSH, 0)
     assert (tmp_path / "image").read_bytes() == bytes(BLOCKS * BLOCK)
     assert (disk.writes, disk.flushes) == (1, 1)
+
+
+def test_a_drawn_cut_is_another_file_and_the_machine_goes_on(
+    disk: ForgetfulDisk, client: Client, tmp_path: Path
+) -> None:
+    """What was flushed is in it, what was not is there by chance, and the disk itself forgets nothing."""
+    client.ask(WRITE, 0, _filled(1))
+    client.ask(FLUSH, 0)
+    for number in range(1, BLOCKS):
+        client.ask(WRITE, number, _filled(2))
+    disk.image_of_cut(tmp_path / "cut")
+    drawn = (tmp_path / "cut").read_bytes()
+    assert drawn[:BLOCK] == _filled(1)
+    assert set(drawn[BLOCK:]) == {0, 2}
+    assert [client.ask(READ, number) for number in range(1, BLOCKS)] == [_filled(2)] * (BLOCKS - 1)
