@@ -91,8 +91,9 @@ def _digest_of(name: str, system: System) -> str:
     """What a step was made from: everything above it, so that a change of one remakes those after it."""
     below = (system.packages, system.tools, system.picamera2, LGPIO, IMAGE_MB)
     told = repr(system.packages) if name == "system" else repr(below)
-    if name in {"settings", "card"}:
-        told += "".join(path.read_text(encoding="utf-8") for path in sorted(GUEST.iterdir()) if path.is_file())
+    if name == "settings":
+        files = (path for path in sorted(GUEST.iterdir()) if path.is_file())
+        told += "".join([system.more_settings, *(path.read_text(encoding="utf-8") for path in files)])
     return hashlib.sha256(told.encode()).hexdigest()
 
 
@@ -228,7 +229,7 @@ def _settings(cache: Cache) -> None:
         "mkdir -p /etc/systemd/system-generators;"
         "ln -sf /dev/null /etc/systemd/system-generators/systemd-ssh-generator;"
         "ssh-keygen -A; systemd-machine-id-setup; mkdir -p /home/pi/.ssh;"
-        "touch /etc/.updated /var/.updated",
+        f"touch /etc/.updated /var/.updated; {cache.system.more_settings}",
     )
     public = cache.key.with_suffix(".pub").read_bytes()
     (root / "home/pi/.ssh/authorized_keys").write_bytes(public)

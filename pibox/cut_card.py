@@ -26,9 +26,21 @@ class Found:
 
 
 def look_into(card: Path, folder: Path) -> Found:
-    """Replay the journal of the file system, check it whole, and read the outbox as the kiosk would find it."""
-    checked = subprocess.run(["e2fsck", "-f", "-p", str(card)], capture_output=True, text=True, check=False)
-    wrong = checked.stdout + checked.stderr if checked.returncode > MENDED else ""
+    """Replay the journal of the file system, check it whole, and read the outbox as the kiosk would find it.
+
+    The card is afterwards as it was.
+    """
+    undo = folder / "mended"
+    undo.unlink(missing_ok=True)
+    words = ["e2fsck", "-f", "-p", "-z", str(undo), str(card)]
+    checked = subprocess.run(words, capture_output=True, text=True, check=False)
+    try:
+        return _found(card, folder, checked.stdout + checked.stderr if checked.returncode > MENDED else "")
+    finally:
+        subprocess.run(["e2undo", str(undo), str(card)], capture_output=True, check=True)
+
+
+def _found(card: Path, folder: Path, wrong: str) -> Found:
     outbox = folder / Path(OUTBOX).name
     for end in ("", "-wal"):
         taken = outbox.with_name(outbox.name + end)

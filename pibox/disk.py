@@ -70,10 +70,14 @@ class ForgetfulDisk:
             self._flushed.clear()
 
     def image_of_cut(self, path: Path) -> None:
-        """Write the disk as it would be if the power went now, as a file of its own; the machine runs on."""
+        """Write the disk as it would be if the power went now, as a file of its own; the machine runs on.
+
+        A file that is there already must be one of these: only what the machine has ever written is written anew.
+        """
         with self._lock:
             blocks = self._blocks | self._drawn()
-        subprocess.run(["cp", "--sparse=always", self._image.name, str(path)], check=True)
+        if not path.exists():
+            subprocess.run(["cp", "--sparse=always", self._image.name, str(path)], check=True)
         with path.open("r+b") as image:
             for number, block in sorted(blocks.items()):
                 image.seek(number * BLOCK)

@@ -1,16 +1,18 @@
 """Puts the release on the box's card as a technician does; the result is the disk that every run begins with.
 
-kiosk-fleet's own program for doors unpacks the release, before the card is made: emulated, that takes a quarter of an
-hour. Everything after it, keys, certificate, configuration, units and the gate, is `kiosk-fleet apply` over SSH.
+kiosk-fleet's own program for doors unpacks the release and those that updates are tried with, before the card is made:
+emulated, each takes a quarter of an hour. Everything after it, keys, certificate, configuration, units and the gate, is
+`kiosk-fleet apply` over SSH.
 """
 
 import json
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from fleet import bundle
 from fleet.agent import agent
@@ -18,21 +20,38 @@ from pibox.build import ROOT, Cache, make_card, prepared
 from pibox.door import FIRE
 from pibox.machine import BoxFault, Machine, overlay, within
 from pibox.outside import City, grey, technician
+from pibox.releases import HANGS, Edit, derived
 
 DISK = "installed.raw"
+SIGNERS = "release-signers"
+UPDATES: Mapping[str, tuple[Edit, ...]] = MappingProxyType({"hanging": (HANGS,), "second": ()})
+"""Releases to try updates with, by what their names end in: the folders of their bundles are in `updates`."""
 TRIES = 5
 """A busy host may keep the box from answering for the quarter of a minute that ends kiosk-fleet's connection."""
 
 
-def make_release(cache: Cache) -> bundle.Bundle:
-    """Bundle the tree as it is (scripts/bundle)."""
-    key, out = cache.folder / "release.key", cache.folder / "bundles"
+def make_releases(cache: Cache) -> list[bundle.Bundle]:
+    """Bundle the tree as it is (scripts/bundle), and derive the updates from it."""
+    key, out, more = cache.folder / "release.key", cache.folder / "bundles", updates(cache)
     if not key.exists():
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    shutil.rmtree(out, ignore_errors=True)
+    for folder in (out, more):
+        shutil.rmtree(folder, ignore_errors=True)
+    more.mkdir()
     words = ["--key", str(key), "--out", str(out), "--os", cache.system.suite, "--arch", "x86_64"]
     subprocess.run([str(ROOT / "scripts/bundle"), *words], check=True, stdout=subprocess.DEVNULL)
-    (made,) = bundle.in_folder(out, out / "release-signers")
+    for tag, edits in UPDATES.items():
+        derived(out, more, tag, key, *edits)
+    return [_bundle(folder) for folder in (out, *(more / tag for tag in UPDATES))]
+
+
+def updates(cache: Cache) -> Path:
+    """Where the bundles are that updates are tried with."""
+    return cache.folder / "updates"
+
+
+def _bundle(folder: Path) -> bundle.Bundle:
+    (made,) = bundle.in_folder(folder, folder / SIGNERS)
     return made
 
 
@@ -46,9 +65,9 @@ def install(cache: Cache, *, again: bool) -> Path:
     if disk.exists() and not again:
         return disk
     with _said("release: scripts/bundle"):
-        release = make_release(cache)
-    with _said("release unpacked by the door's own program"):
-        _stage(cache, release)
+        releases = make_releases(cache)
+    with _said("releases unpacked by the door's own program"):
+        _stage(cache, releases)
     with _said("card"):
         make_card(cache)
     with _said("first boot, kiosk-fleet apply"):
@@ -61,20 +80,27 @@ def install(cache: Cache, *, again: bool) -> Path:
     return disk
 
 
-def _stage(cache: Cache, release: bundle.Bundle) -> None:
+def _stage(cache: Cache, releases: Sequence[bundle.Bundle]) -> None:
     """What `kiosk-fleet apply` has the door do with what was sent, in the door's file system."""
-    incoming = cache.root / "tmp/incoming"
-    incoming.mkdir(parents=True)
-    for entry in release.entries:
-        shutil.copyfile(release.folder / entry.path, incoming / entry.sha256)
+    incoming, unpacked, aside = (cache.root / name for name in ("tmp/incoming", "opt/kiosk/releases", "tmp/releases"))
+    for folder in (incoming, aside):
+        folder.mkdir(parents=True)
     (cache.root / "tmp/agent.pyz").write_bytes(agent())
-    asked = {"manifest": release.manifest, "signature": release.signature, "signers": release.signers}
-    told = json.dumps({**asked, "incoming": "/tmp/incoming", "packages": []})
-    (cache.root / "tmp/asked.json").write_text(told, encoding="utf-8")
     try:
-        prepared(cache, "python3 -I /tmp/agent.pyz stage </tmp/asked.json")
+        for release in releases:
+            for entry in release.entries:
+                shutil.copyfile(release.folder / entry.path, incoming / entry.sha256)
+            asked = {"manifest": release.manifest, "signature": release.signature, "signers": release.signers}
+            told = json.dumps({**asked, "incoming": "/tmp/incoming", "packages": []})
+            (cache.root / "tmp/asked.json").write_text(told, encoding="utf-8")
+            prepared(cache, "python3 -I /tmp/agent.pyz stage </tmp/asked.json")
+            # The door keeps what it runs and what it ran before, and here it runs nothing yet.
+            (unpacked / release.name).rename(aside / release.name)
+        for folder in aside.iterdir():
+            folder.rename(unpacked / folder.name)
     finally:
         shutil.rmtree(incoming)
+        shutil.rmtree(aside)
 
 
 def _apply(cache: Cache, disk: Path) -> None:

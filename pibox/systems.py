@@ -41,6 +41,8 @@ class System:
     """From Python's registry; empty where there is no camera for it."""
     parts: Mapping[str, str]
     """What else of `pibox/guest` goes where."""
+    more_settings: str
+    """A script for what is not a file of `pibox/guest`."""
     units: str
     hardware: str
     """The kind of door, for kiosk-fleet's inventory."""
@@ -63,6 +65,10 @@ TRIXIE = System(
             "virtual.yaml": "usr/share/libcamera/pipeline/virtual",
         }
     ),
+    more_settings="""
+python3 -c 'from PIL import Image
+Image.new("RGB", (1280, 720), "grey").save("/usr/share/libcamera/pipeline/virtual/grey.jpg")'
+""",
     units="",
     hardware="pi",
     camera_files=("dma_heap", "dmabuf"),
@@ -85,6 +91,7 @@ echo 'obj-m += v4l2loopback.o' >>/tmp/module/Kbuild
             "bookworm.conf": "etc/systemd/system/pibox-agent.service.d",
         }
     ),
+    more_settings="",
     units="pibox-usb-camera",
     hardware="pi-usb-camera",
     camera_files=("/dev/video0",),

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from provision_doors import Proof, counted, derived, details, statuses, timed
+from provision_doors import Proof, counted, details, statuses, timed
 from provision_lab import PASSWORD, Machine, now, run, within
 
 from fleet.cli import FILES
 from fleet.on_device.staging import NAMESPACE
+from pibox.releases import derived
 
 MINUTE_S = 60.0
 

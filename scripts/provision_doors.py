@@ -9,18 +9,15 @@ import os
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from provision_lab import GATEWAY, PASSWORD, USER, Box, Lab, Machine, now, run
+from provision_lab import GATEWAY, PASSWORD, USER, Box, Lab, Machine, now
 
 from city import certificates_cli, office
-from fleet.bundle import MANIFEST, SIGNATURE
-from fleet.on_device.staging import NAMESPACE
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -143,39 +140,6 @@ class Proof:
     def came_in(self, name: str) -> bool:
         """Whether the broker let this door in by its certificate."""
         return f"u'{name}'" in self._broker_log.read_text(encoding="utf-8")
-
-
-def derived(
-    good: Path, folder: Path, tag: str, key: Path, *edits: tuple[str, str, str], ballast_bytes: int = 1
-) -> Path:
-    """Another release, from a good one: files of our wheel edited, one more file, named and signed anew."""
-    out = folder / tag
-    shutil.copytree(good, out, copy_function=os.link)
-    for place in (path.parent for path in sorted(out.glob(f"*/{MANIFEST}"))):
-        wheel = next(place.glob("wheels/door_kiosk-*.whl"))
-        with zipfile.ZipFile(wheel) as old:
-            content = {name: old.read(name) for name in old.namelist()}
-        for name, before, after in edits:
-            if before.encode() not in content[name]:
-                sys.exit(f"{name} holds no {before}; the proof must be mended")
-            content[name] = content[name].replace(before.encode(), after.encode())
-        wheel.unlink()
-        with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as new:
-            for name, data in content.items():
-                new.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data)
-        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
-        manifest["name"] += f"-{tag}"
-        ballast = place / "docs" / "ballast.md"
-        ballast.unlink(missing_ok=True)  # it may be another release's as well
-        ballast.write_bytes(os.urandom(ballast_bytes))
-        for path in (wheel, ballast):
-            digest = run("sha256sum", str(path)).split()[0]
-            manifest["files"][str(path.relative_to(place))] = {"sha256": digest, "bytes": path.stat().st_size}
-        for name in (MANIFEST, SIGNATURE):
-            (place / name).unlink()
-        (place / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-        run("ssh-keygen", "-q", "-Y", "sign", "-n", NAMESPACE, "-f", str(key), str(place / MANIFEST))
-    return out
 
 
 def statuses(report: Mapping[str, Any]) -> dict[str, str]:

@@ -17,13 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import provision_cases as cases
-from provision_doors import ROOT, Proof, derived, timed
+from provision_doors import ROOT, Proof, timed
 from provision_lab import PASSWORD, SYSTEMS, Box, Lab, make_root, run, within
 from rich.console import Console
 from rich.table import Table
 
-READY = 'notifier.say("READY=1")'
-"""In kiosk/daemon.py: where a release of ours is made to fail."""
+from pibox.releases import CRASHES, HANGS, Edit, derived
+
 BALLAST_BYTES = 80_000_000
 """What is sent must take long enough to be cut."""
 SMALL_MB = 120
@@ -62,12 +62,12 @@ def prove(proof: Proof, doors: dict[str, str], bad: dict[str, str]) -> None:
     folder, key = proof.folder, proof.folder / "release.key"
     first, last = dict(list(doors.items())[:3]), list(doors.items())[-1]
 
-    def made(tag: str, *edits: tuple[str, str, str], ballast_bytes: int = 1) -> Path:
+    def made(tag: str, *edits: Edit, ballast_bytes: int = 1) -> Path:
         return derived(folder / "good", folder, tag, key, *edits, ballast_bytes=ballast_bytes)
 
     second = made("second")
-    hanging = made("hanging", ("kiosk/daemon.py", READY, 'notifier.say("STATUS=waiting")'))
-    crashing = made("crashing", ("kiosk/daemon.py", READY, f'{READY}; __import__("os").abort()'))
+    hanging = made("hanging", HANGS)
+    crashing = made("crashing", CRASHES)
     cases.bare_to_green(proof, doors, bad)
     cases.bad_update(proof, first, crashing, "an update that crashes")
     cases.bad_update(proof, first, hanging, "an update that never gets READY")

@@ -39,6 +39,14 @@ def test_a_whole_card_tells_its_events(card: Path, tmp_path: Path) -> None:
     assert (found.file_system, found.outbox, found.stored) == ("", ["ok"], frozenset({("one", 1), ("one", 2)}))
 
 
+def test_a_card_is_afterwards_as_it_was(card: Path, tmp_path: Path) -> None:
+    """What e2fsck mended is as a power cut left it: the next card is made from this one."""
+    subprocess.run(["debugfs", "-w", "-R", "set_super_value free_blocks_count 1", str(card)], check=True)
+    before = card.read_bytes()
+    assert look_into(card, tmp_path).file_system == ""
+    assert card.read_bytes() == before
+
+
 def test_a_torn_outbox_is_seen(card: Path, tmp_path: Path) -> None:
     """A page of the tree that is not what SQLite wrote."""
     content = bytearray(card.read_bytes())
