@@ -92,17 +92,17 @@ class Door:
         """The name of the release that runs."""
         return self.machine.run("readlink", "/opt/kiosk/current").strip().rpartition("/")[2]
 
-    def press_staff_key(self) -> None:
+    def press_staff_key(self, held_s: float = 0.5) -> None:
         """Staff press and let go."""
-        self._closed_for_a_moment(STAFF_KEY)
+        self._closed(STAFF_KEY, held_s)
 
     def pass_through(self) -> None:
         """Somebody turns the arm."""
-        self._closed_for_a_moment(PASSAGE)
+        self._closed(PASSAGE, 0.5)
 
-    def _closed_for_a_moment(self, contact: int) -> None:
+    def _closed(self, contact: int, held_s: float) -> None:
         self.machine.ask("pull", line=contact, up=False)
-        self.machine.run("sleep", "0.5")  # by the box's own clock
+        self.machine.run("sleep", str(held_s))  # by the box's own clock
         self.machine.ask("pull", line=contact, up=True)
 
     def replug(self) -> None:
