@@ -17,11 +17,11 @@ from fleet import plan as planning
 from fleet.bundle import Bundle, for_door
 from fleet.errors import BundleError, DoorFault
 from fleet.inventory import Door
-from fleet.on_device.change import DONE, RED
+from fleet.on_device.change import AWAITED_S, DONE, RED
 from fleet.plan import City, Plan
 from fleet.ssh import Access, Host, logged_in
 
-RESULT_WITHIN_S, LOOK_EVERY_S = 260.0, 0.5
+RESULT_WITHIN_S = 260.0
 LOOKS_AFTER_CHANGE, LOOK_AGAIN_S = 12, 5.0
 """A door that has just started finds its broker within a minute."""
 Say = Callable[[str], None]
@@ -173,11 +173,9 @@ async def _changed(host: Host, outcome: Outcome, wanted: dict[str, Any], say: Sa
     number = secrets.token_hex(8)
     await host.ask("change", {**wanted, "number": number})
     say("changing")
-    for _ in range(int(RESULT_WITHIN_S / LOOK_EVERY_S)):
-        result = (await host.ask("result", {}))["result"]
-        if result and result["number"] == number:
+    for _ in range(round(RESULT_WITHIN_S / AWAITED_S)):
+        if result := (await host.ask("result", {"number": number}))["result"]:
             break
-        await asyncio.sleep(LOOK_EVERY_S)
     else:
         raise DoorFault(f"no word of the change within {RESULT_WITHIN_S:.0f} s; journalctl -u kiosk-update there tells")
     if result["end"] == DONE:

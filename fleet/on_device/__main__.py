@@ -11,8 +11,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from importlib import resources
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from fleet.on_device import change, facts, staging
@@ -21,6 +23,7 @@ from fleet.on_device.files import Refused, write_whole
 from fleet.on_device.layout import Layout
 from fleet.on_device.service import Systemd, health, run, shown
 
+LOOK_EVERY_S = 0.2
 UPDATE_UNIT, RECOVER_UNIT = "kiosk-update.service", "kiosk-update-undo.service"
 
 
@@ -125,8 +128,10 @@ def _recover_now(layout: Layout, _asked: Mapping[str, Any]) -> Any:  # noqa: ANN
     return asdict(result) if result else {}
 
 
-def _result(layout: Layout, _asked: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    return {"result": change.newest_result(layout)}
+def _result(layout: Layout, asked: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    # It waits here: to start a Python for each look would take the core that the change needs.
+    looks = round(change.AWAITED_S / LOOK_EVERY_S)
+    return {"result": change.awaited(layout, asked["number"], looks, partial(Event().wait, LOOK_EVERY_S))}
 
 
 def _health(layout: Layout, _asked: Mapping[str, Any]) -> Any:  # noqa: ANN401

@@ -7,6 +7,7 @@ everything else in /var/lib/kiosk is never touched.
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,10 @@ from fleet.on_device.layout import Layout
 
 DONE, UNDONE, REFUSED, RED = "done", "undone", "refused", "red"
 """The ends of a change: it holds; it was undone; it was never begun; it does not serve and nothing did before it."""
+
+
+AWAITED_S = 20.0
+"""Longest that the door keeps a technician waiting for what became of a change, before it says that it knows not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +193,16 @@ def newest_result(layout: Layout) -> dict[str, Any] | None:
     path = layout.change / "result.json"
     told: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     return told
+
+
+def awaited(layout: Layout, number: str, looks: int, pause: Callable[[], object]) -> dict[str, Any] | None:
+    """What became of one change, as soon as it is known; None if it is not after so many looks."""
+    for _ in range(looks):
+        result = newest_result(layout)
+        if result and result["number"] == number:
+            return result
+        pause()
+    return None
 
 
 def _snapshot(layout: Layout, wanted: Change) -> Change:

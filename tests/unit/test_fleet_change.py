@@ -16,6 +16,7 @@ from fleet.on_device.change import (
     UNDONE,
     Change,
     File,
+    awaited,
     back,
     newest_result,
     perform,
@@ -124,6 +125,21 @@ def test_a_change_that_does_not_serve_is_undone_by_the_door(door: Layout) -> Non
     assert (result.end, result.why, state(door)) == (UNDONE, "never READY", BEFORE)
     assert service.asked[-3:] == ["reload s", "restart s", f"gate {OLD}"]
     assert newest_result(door) == {"number": "7", "end": UNDONE, "why": "never READY", "seconds": 0.0}
+
+
+def test_who_waits_for_a_change_hears_of_that_one(door: Layout) -> None:
+    """Not of the one before it, and of nothing where it takes too long."""
+    write_change(door, "wanted", wanted())
+    perform(door, ScriptedService())
+
+    def second() -> None:
+        write_change(door, "wanted", back(door, "8"))
+        perform(door, ScriptedService())
+
+    assert awaited(door, "8", 3, lambda: None) is None
+    found = awaited(door, "8", 2, second)
+    assert found is not None
+    assert (found["number"], found["end"]) == ("8", DONE)
 
 
 def test_a_configuration_that_the_release_refuses_never_takes_effect(door: Layout) -> None:
