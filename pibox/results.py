@@ -27,7 +27,7 @@ GROUPS = (
         "test_watchdogs.py",
         "test_clock.py",
     ),
-    ("test_power.py", "test_updates.py"),
+    ("test_updates.py", "test_power.py"),
 )
 """About as long as each other."""
 ALONE = ("unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from kiosk.messages import Line
 from pibox.door import Door
 from pibox.machine import within
+from pibox.outside import grey
 
 WEEK = timedelta(days=7)
 WITHIN_S = 900.0
@@ -21,6 +22,7 @@ def test_a_week_forwards_and_back_moves_no_line_and_stops_nobody(door: Door) -> 
 
 
 def _jumped(door: Door, by: timedelta) -> None:
+    door.machine.show(grey())  # who came before is gone: a code of next week would be denied
     within(WITHIN_S, lambda: door.view()["screen"] == "attract", "the page is idle")
     to = datetime.fromtimestamp(int(door.machine.run("date", "+%s")), UTC) + by
     since = len(door.machine.changes)
