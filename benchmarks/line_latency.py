@@ -9,7 +9,8 @@ entry's relay.
 Full load: 30 pictures a second of 1280x720 with a code that is found and whose data is noise, so that quick look and
 search never rest, and a process that wakes 5,400 times a second, as the drivers' own thread does that plays a passive
 buzzer of 2.7 kHz. The rival, in turns with it in the same run: no load. The daemon's clock goes four times as fast, so
-that people come sooner; times here are the machine's. Fails where the 99th of 100 held codes under load takes 5 ms.
+that people come sooner; times here are the machine's. Fails where the 99th of 100 held codes under load takes 5 ms, and
+where the load was none: the daemon used less than LEAST_CORES.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -50,6 +52,8 @@ from kiosk.testing.lines import RecordingLines
 
 ROOT = Path(__file__).parents[1]
 AIM_MS = 5.0
+LEAST_CORES = 0.8
+"""Of processor time a second: the quick look and the search never rest, and numpy lets both run at once."""
 RATE = 4
 CORE = "core"
 FPS, QUIET_FPS = 30, 10
@@ -170,6 +174,20 @@ class Took:
     from_gate: list[float] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Way:
+    """One load: what it took, and how much of the machine the daemon used meanwhile."""
+
+    took: dict[str, Took] = field(default_factory=lambda: {kind: Took() for kind in ("held", "granted")})
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+
+    @property
+    def cores(self) -> float:
+        """Processor time a second."""
+        return self.cpu_s / self.wall_s
+
+
 class Bench:
     """The daemon, and who holds codes up to it."""
 
@@ -258,9 +276,9 @@ TURN = 10
 """Codes of each kind between two changes of the load, so that a busy moment of the machine falls on all alike."""
 
 
-def measure(codes: int, random: Random, console: Console) -> dict[str, dict[str, Took]]:
-    """By way and kind."""
-    took = {way: {kind: Took() for kind in ("held", "granted")} for way in WAYS}
+def measure(codes: int, random: Random, console: Console) -> dict[str, Way]:
+    """By way."""
+    measured = {way: Way() for way in WAYS}
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(Path(name), random)
         with bench.running():
@@ -269,29 +287,32 @@ def measure(codes: int, random: Random, console: Console) -> dict[str, dict[str,
                 for way, loaded in WAYS.items():
                     if loaded:
                         with load_of(bench):
-                            shown(bench, min(TURN, codes), took[way])
+                            shown(bench, min(TURN, codes), measured[way])
                     else:
-                        shown(bench, min(TURN, codes), took[way])
-    return took
+                        shown(bench, min(TURN, codes), measured[way])
+    return measured
 
 
-def shown(bench: Bench, codes: int, took: dict[str, Took]) -> None:
+def shown(bench: Bench, codes: int, way: Way) -> None:
     """So many codes of each kind, in turns; the first second is for what was begun before."""
     threading.Event().wait(1.0)
+    cpu_s, wall_s = time.process_time(), time.monotonic()
     for _ in range(codes):
-        for kind, into in took.items():
+        for kind, into in way.took.items():
             bench.show(kind, into)
+    way.cpu_s += time.process_time() - cpu_s
+    way.wall_s += time.monotonic() - wall_s
 
 
-def figures_of(took: dict[str, dict[str, Took]]) -> dict[str, Any]:
+def figures_of(measured: dict[str, Way]) -> dict[str, Any]:
     """Percentiles, and the ratio to the rival."""
     told: dict[str, Any] = {}
-    for way, kinds in took.items():
-        for kind, one in kinds.items():
-            row: dict[str, Any] = {"codes": len(one.from_gate), "missed": one.missed}
+    for name, way in measured.items():
+        for kind, one in way.took.items():
+            row: dict[str, Any] = {"codes": len(one.from_gate), "missed": one.missed, "cores": round(way.cores, 2)}
             row |= {f"from_gate_p{share:.0%}"[:-1]: round(percentile(one.from_gate, share), 2) for share in SHARES}
             row["from_gate_most"] = round(max(one.from_gate), 2)
-            told.setdefault(way, {})[kind] = row
+            told.setdefault(name, {})[kind] = row
     rival = told["rival: no load"]
     for kinds in told.values():
         for kind, row in kinds.items():
@@ -305,6 +326,7 @@ def table_of(told: dict[str, Any]) -> Table:
     heads = (
         "codes",
         "missed",
+        "cores",
         "from_gate_p50",
         "from_gate_p90",
         "from_gate_p99",
@@ -328,12 +350,14 @@ def main() -> int:
     given = parser.parse_args()
     console = Console(stderr=given.json)
     told = figures_of(measure(given.codes, Random(given.seed), console))  # noqa: S311 - seeded, not secret
-    good = told["full load"]["held"]["from_gate_p99"] < AIM_MS
+    held = told["full load"]["held"]
+    good = held["from_gate_p99"] < AIM_MS and held["cores"] >= LEAST_CORES
     if given.json:
         print(json.dumps({"passed": good, **told}))
     else:
         console.print(table_of(told))
-        print(f"line-latency: {'passed' if good else 'FAILED'}: aim p99 under {AIM_MS} ms, held, full load")
+        aim = f"p99 under {AIM_MS} ms, held, {LEAST_CORES} cores or more"
+        print(f"line-latency: {'passed' if good else 'FAILED'}: aim {aim}")
     return 0 if good else 1
 
 

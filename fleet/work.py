@@ -22,8 +22,8 @@ from fleet.plan import City, Plan
 from fleet.ssh import Access, Host, logged_in
 
 RESULT_WITHIN_S = 260.0
-LOOKS_AFTER_CHANGE, LOOK_AGAIN_S = 12, 5.0
-"""A door that has just started finds its broker within a minute."""
+LOOKS_AFTER_CHANGE, LOOK_AGAIN_S = 8, 10.0
+"""A door that has just started finds its broker within 72 s (`kiosk.back_off`); each look takes it some seconds."""
 Say = Callable[[str], None]
 
 
