@@ -22,7 +22,7 @@ from pibox.outside import visitor
 CUTS = int(os.environ.get("PIBOX_CUTS", "50"))
 CUTS_A_BOOT = 25
 CUTS_A_CROWD = 5
-LONGEST_PAUSE_S = 5.0
+LONGEST_PAUSE_S = 3.0
 SEED = int(os.environ.get("PIBOX_SEED", "1"))
 WITHIN_S = 1800.0
 
