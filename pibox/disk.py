@@ -14,6 +14,8 @@ from random import Random
 from typing import Protocol
 
 BLOCK, SECTOR = 4096, 512
+LONGEST_S = 60.0
+"""A machine that writes nothing for so long has nothing in flight."""
 GREETING = b"NBDMAGICIHAVEOPT" + struct.pack(">H", 0b11)
 OPTION, ANSWER, REQUEST, REPLY = ">8sII", ">QIII", ">IHHQQI", ">IIQ"
 OPTION_MAGIC, ANSWER_MAGIC, REQUEST_MAGIC, REPLY_MAGIC = b"IHAVEOPT", 0x3E889045565A9, 0x25609513, 0x67446698
@@ -57,7 +59,7 @@ class ForgetfulDisk:
         self._flushed: dict[int, bytes] = {}
         """As they were at the last flush, of the blocks that were written since."""
         self._random = Random(seed)  # noqa: S311 - chance, not a secret
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(address))
         self._listening.listen(1)
@@ -69,12 +71,19 @@ class ForgetfulDisk:
             self._blocks |= self._drawn()
             self._flushed.clear()
 
-    def image_of_cut(self, path: Path) -> None:
-        """Write the disk as it would be if the power went now, as a file of its own; the machine runs on.
+    def await_writes(self, count: int, within_s: float = LONGEST_S) -> None:
+        """Return between a write and its flush, so many writes from now; or when none has come for so long."""
+        with self._lock:
+            wanted = self.writes + count
+            self._lock.wait_for(lambda: self.writes >= wanted and self._flushed, within_s)
+
+    def image_of_cut(self, path: Path, writes: int) -> None:
+        """Write the disk as if the power went so many writes from now, as a file of its own; the machine runs on.
 
         A file that is there already must be one of these: only what the machine has ever written is written anew.
         """
         with self._lock:
+            self.await_writes(writes)
             blocks = self._blocks | self._drawn()
         if not path.exists():
             subprocess.run(["cp", "--sparse=always", self._image.name, str(path)], check=True)
@@ -158,6 +167,7 @@ class ForgetfulDisk:
         elif kind == WRITE:
             self.writes += 1
             self._write(offset, content, durable=bool(flags & FUA))
+            self._lock.notify_all()
         return b""
 
     def _read(self, offset: int, length: int) -> bytes:

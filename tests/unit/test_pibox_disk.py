@@ -1,6 +1,7 @@
 import socket
 import struct
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -103,8 +104,26 @@ def test_a_drawn_cut_is_another_file_and_the_machine_goes_on(
     client.ask(FLUSH, 0)
     for number in range(1, BLOCKS):
         client.ask(WRITE, number, _filled(2))
-    disk.image_of_cut(tmp_path / "cut")
+    disk.image_of_cut(tmp_path / "cut", writes=0)
     drawn = (tmp_path / "cut").read_bytes()
     assert drawn[:BLOCK] == _filled(1)
     assert set(drawn[BLOCK:]) == {0, 2}
     assert [client.ask(READ, number) for number in range(1, BLOCKS)] == [_filled(2)] * (BLOCKS - 1)
+
+
+def test_a_cut_is_awaited_until_a_write_is_in_flight(disk: ForgetfulDisk, client: Client) -> None:
+    """Writes that are on the card at once do not count."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(disk.await_writes, 1)
+        for number in range(BLOCKS):
+            client.ask(WRITE, number, _filled(1), FUA)
+        assert not waiting.done()
+        while not waiting.done():
+            client.ask(WRITE, 0, _filled(2))
+    assert disk.writes > BLOCKS
+
+
+def test_nothing_in_flight_for_long_is_a_moment_as_well(disk: ForgetfulDisk) -> None:
+    """A machine that writes nothing has its plug pulled too."""
+    disk.await_writes(1, within_s=0.01)
+    assert disk.writes == 0
