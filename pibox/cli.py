@@ -22,7 +22,7 @@ from pibox.results import GROUPS, run_tests
 from pibox.systems import SYSTEMS, TRIXIE
 
 WELL, WRONG = 0, 1
-EPILOG = """needs: root, Debian 12 or newer, x86_64, 6 GB in the cache, 1.5 GB of memory for a run.
+EPILOG = """needs: root, Debian 12 or newer, x86_64, 7 GB in the cache, 1.5 GB of memory for a run.
 docs/pibox.md has the times."""
 KEYS = """h: a healthy visitor    r: one at risk    c: camera pulled or plugged    n: network pulled or plugged
 f: fire contact opened or closed    s: staff key    k: kill -9 the kiosk    j: its journal

@@ -83,7 +83,8 @@ def install(cache: Cache, *, again: bool) -> Path:
 def _stage(cache: Cache, releases: Sequence[bundle.Bundle]) -> None:
     """What `kiosk-fleet apply` has the door do with what was sent, in the door's file system."""
     incoming, unpacked, aside = (cache.root / name for name in ("tmp/incoming", "opt/kiosk/releases", "tmp/releases"))
-    shutil.rmtree(cache.root / "opt/kiosk", ignore_errors=True)
+    for folder in (incoming, aside, cache.root / "opt/kiosk"):
+        shutil.rmtree(folder, ignore_errors=True)
     for folder in (incoming, aside):
         folder.mkdir(parents=True)
     (cache.root / "tmp/agent.pyz").write_bytes(agent())
