@@ -10,8 +10,8 @@ from pibox.outside import grey
 WEEK = timedelta(days=7)
 WITHIN_S = 900.0
 HOUR_S = 3600
-ROUGHLY_S = 2
-"""Of a clock that is read to the second."""
+ROUGHLY_S = 5
+"""Of clocks that are read one after the other, in a box that is slow."""
 
 
 def test_a_week_forwards_and_back_moves_no_line_and_stops_nobody(door: Door) -> None:
