@@ -31,7 +31,7 @@ def _jumped(door: Door, by: timedelta) -> None:
     since = len(door.machine.changes)
     told = len(door.city.events("clock-step"))
     door.set_time(to)
-    within(WITHIN_S, lambda: any(_is(step, by) for step in door.city.events("clock-step")[told:]), "the city knows of it")
+    within(WITHIN_S, lambda: any(_is(step, by) for step in door.city.events("clock-step")[told:]), "the city knows")
     moved = [change for change in door.machine.changes[since:] if change.kind == "set" and change.value]
     assert moved == []
     _let_in(door, to)
