@@ -38,7 +38,8 @@ def _jumped(door: Door, by: timedelta) -> None:
 
 
 def _is(step: dict[str, Any], by: timedelta) -> bool:
-    return abs(step["step_ms"] / 1000 - by.total_seconds()) < ROUGHLY_S
+    step_ms: int = step["step_ms"]
+    return abs(step_ms / 1000 - by.total_seconds()) < ROUGHLY_S
 
 
 def _let_in(door: Door, at: datetime) -> None:
