@@ -26,13 +26,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    """A door that was installed by kiosk-fleet, powered on and READY."""
+    """A door that was installed by kiosk-fleet, powered on and READY. Its box stays until the last test."""
     with opened_door(tmp_path_factory.mktemp("door")) as made:
-        yield made
-
-
-@pytest.fixture
-def own_door(tmp_path: Path) -> Iterator[Door]:
-    """Another one, that the test may break."""
-    with opened_door(tmp_path) as made:
         yield made
