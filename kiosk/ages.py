@@ -28,17 +28,22 @@ class Ages:
         self._link_since: datetime | None = None
         self._trusted = False
 
+    def jump_ms(self, now: Now) -> int:
+        """How far UTC has jumped since `step` last said so, and 0 if it has not."""
+        if self._utc_at_boot is None:
+            return 0
+        jump_ms = (now.utc - _since_boot(now) - self._utc_at_boot) // _MS
+        return jump_ms if abs(jump_ms) >= STEP_MS else 0
+
     def step(self, now: Now) -> int:
-        """Compare the hands; how far UTC has jumped since this last said so, in ms, and 0 if it has not."""
-        utc_at_boot = now.utc - _since_boot(now)
-        jump_ms = 0 if self._utc_at_boot is None else (utc_at_boot - self._utc_at_boot) // _MS
-        jumped = abs(jump_ms) >= STEP_MS
-        if jumped or self._utc_at_boot is None:
-            self._utc_at_boot = utc_at_boot
-        if jumped or now.utc_trusted is not self._trusted:
+        """Compare the hands; the answer is as `jump_ms`."""
+        jump_ms = self.jump_ms(now)
+        if jump_ms or self._utc_at_boot is None:
+            self._utc_at_boot = now.utc - _since_boot(now)
+        if jump_ms or now.utc_trusted is not self._trusted:
             self._trusted = now.utc_trusted
             self._tell_link()
-        return jump_ms if jumped else 0
+        return jump_ms
 
     def note_link(self, link: LinkStatus, now: Now) -> None:
         """Hear from the uplink; only another answer to whether it is online starts a new time."""

@@ -273,8 +273,7 @@ class Daemon:
             now = self._clock.now()
             if objections := self._player.advance(now.monotonic_ns):
                 self._report("interlock", "; ".join(objections))
-            deadline_ns = self._gate.deadline_ns
-            if given is None and deadline_ns is not None and now.monotonic_ns >= deadline_ns:
+            if given is None and self._gate.is_due(now):
                 given = Elapsed()
             if given is not None:
                 self._step(given, now)

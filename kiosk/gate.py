@@ -101,11 +101,15 @@ class Gate:
         """When to step with `Elapsed` if nothing else comes first."""
         return self._deadline_ns
 
+    def is_due(self, now: Now) -> bool:
+        """Whether to step though nothing came: the deadline is over, or the wall clock has jumped."""
+        over = self._deadline_ns is not None and now.monotonic_ns >= self._deadline_ns
+        return over or self._ages.jump_ms(now) != 0
+
     def step(self, given: Input | CityData, now: Now) -> list[Effect]:
         """Take one input and say what is to be done."""
         effects: list[Effect] = []
-        due = self._deadline_ns is not None and now.monotonic_ns >= self._deadline_ns
-        if due or not isinstance(given, Glimpse):
+        if self.is_due(now) or not isinstance(given, Glimpse):
             effects += self._begin(now)
             effects += self._take(given, now)
             effects += self._elapse(now)

@@ -1,16 +1,18 @@
-"""Contacts work the whole daemon: threads, gate, interlock, lines, outbox and page."""
+"""Contacts, and a clock that is set, work the whole daemon: threads, gate, interlock, lines, outbox and page."""
 
 import json
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from kiosk.clock import SystemClock
-from kiosk.messages import Exposure, Frame, InputLine, Line
+from kiosk.clock import Now, SystemClock
+from kiosk.messages import Exposure, Frame, InputLine, Line, LinkStatus
 from tests.doors import Door
 from tests.waiting import until
 
@@ -34,10 +36,26 @@ class Nobody:
         self._closed.set()
 
 
-def _screen(door: Door) -> str:
+class Settable:
+    """The machine's clock, whose UTC somebody may set."""
+
+    def __init__(self) -> None:
+        self._real, self.ahead = SystemClock(), timedelta()
+
+    def now(self) -> Now:
+        """Read it."""
+        now = self._real.now()
+        return replace(now, utc=now.utc + self.ahead)
+
+
+def _page(door: Door) -> bytes:
     with urlopen(f"{door.daemon.screen.address}view", timeout=2) as answer:  # noqa: S310 - our own page
-        view: dict[str, Any] = json.load(answer)
-    return str(view["screen"])
+        said: bytes = answer.read()
+    return said
+
+
+def _screen(door: Door) -> str:
+    return str(json.loads(_page(door))["screen"])
 
 
 def _stored(door: Door, kind: str) -> list[dict[str, Any]]:
@@ -65,3 +83,18 @@ def test_a_request_to_exit_opens_and_a_fire_opens_nothing_more(tmp_path: Path) -
     assert not core.is_alive()
     assert door.lines.of(Line.EXIT_RELAY) == [True, False]
     assert Line.ENTRY_RELAY not in dict(door.lines.history)
+
+
+def test_a_door_where_nobody_comes_tells_that_its_clock_was_set(tmp_path: Path) -> None:
+    """At its next look at the time, and not with the next visitor."""
+    clock = Settable()
+    door = Door(tmp_path, clock, Nobody())
+    core = threading.Thread(target=door.daemon.run)
+    core.start()
+    door.daemon._inbox.put(LinkStatus(online=False, waiting=0))
+    until(lambda: _page(door) != b"", within_s=4.0)
+    clock.ahead = timedelta(days=-7)
+    until(lambda: bool(_stored(door, "clock-step")), within_s=2.0)
+    door.daemon.stop()
+    core.join(timeout=10)
+    assert [event["step_ms"] // 1000 for event in _stored(door, "clock-step")] in ([-7 * 86_400], [-7 * 86_400 - 1])

@@ -17,7 +17,7 @@ ROUGHLY_S = 60
 def test_a_week_forwards_and_back_moves_no_line_and_stops_nobody(door: Door) -> None:
     """Timesyncd sets the clock; each jump is told to the city, no line moves for it, and a visitor is let in."""
     before = door.shown("MainPID", "NRestarts")
-    # A door compares its clocks at each step: what the machine's start has set is told before the jump, not with it.
+    # Two settings at one look are told as one: what the machine's start has set is told before the jump, not with it.
     _let_in(door, datetime.fromtimestamp(int(door.machine.run("date", "+%s")), UTC))
     _jumped(door, WEEK)
     _jumped(door, -WEEK)

@@ -547,6 +547,17 @@ def test_events_carry_utc_and_whether_it_is_believed() -> None:
     assert record == Record(events=(expected,), before_drive=False)
 
 
+def test_a_jump_of_the_clock_makes_an_idle_gate_due() -> None:
+    """Whoever calls it must not wait for the next visitor; once told, there is nothing due."""
+    gate = _gate()
+    _see(gate, 0)
+    set_back = replace(at_ms(500), utc=at_ms(500).utc - timedelta(days=7))
+    assert (gate.is_due(at_ms(500)), gate.is_due(set_back)) == (False, True)
+    told = ClockStep(**events.stamp(set_back), step_ms=-7 * 86_400_000)
+    assert gate.step(Elapsed(), set_back) == [Record(events=(told,), before_drive=False)]
+    assert not gate.is_due(set_back)
+
+
 SMALL = Glimpse(
     captured_ns=0,
     quad=((600, 300), (673, 300), (673, 373), (600, 373)),
