@@ -53,6 +53,7 @@ user = "pi"
 host = "{host}"
 port = {broker}
 heartbeat_s = 60
+spread_s = 5
 [settings.city_data]
 risk_list = "none"
 look_up = false
