@@ -23,7 +23,8 @@ BEFORE_WITHIN_S, LOOK_WITHIN_S = 60.0, 120.0
 """For the doctor before a change, and when nobody waits: of its checks, the broker's alone may take 40 s."""
 STEADY_S = 4.0
 """How long a started daemon must stay up: systemd would start a crashing one again after 2 s."""
-LOOK_EVERY_S = 0.25
+LOOK_EVERY_S = 1.0
+"""Each look is a systemctl, which takes a slow board's processor from the daemon that is to start."""
 USAGE = 2
 """argparse: the release has no such verb."""
 

@@ -22,7 +22,7 @@ from pibox.outside import visitor
 CUTS = int(os.environ.get("PIBOX_CUTS", "50"))
 CUTS_A_BOOT = 25
 CUTS_A_CROWD = 5
-MOST_WRITES = 12
+MOST_WRITES = 8
 """Between two cuts. Each falls between a write and its flush: at most moments nothing is in flight."""
 SEED = int(os.environ.get("PIBOX_SEED", "1"))
 WITHIN_S = 1800.0
