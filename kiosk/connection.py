@@ -115,6 +115,7 @@ class Connection:
         self._wake = wake
         self._ending = ""
         self._line: socket.socket | None = None
+        self._first = b""
         self._unconfirmed = set[int]()
         self._most_unconfirmed = 65_535
         self._biggest_packet = 0
@@ -201,12 +202,13 @@ class Connection:
         """
         line = self._line
         if line is None or self._client.socket() is None:
-            raise self._said(b"", self._ending or "the broker closed the connection")
+            raise self._said(self._ending or "the broker closed the connection")
         writers = [line] if self._client.want_write() else []
         readable, writable, _ = select.select([line, self._wake], writers, [], timeout_s)
         if self._wake in readable:
             self._wake.recv(4096)
-        first = b"" if self.is_open or line not in readable else _first(line)
+        if line in readable:
+            self._first = self._first or _first(line)  # who hangs up a moment later has said it before
         try:
             if line in readable:
                 self._read()
@@ -214,9 +216,9 @@ class Connection:
                 self._client.loop_write()
             self._client.loop_misc()
         except (OSError, ValueError, IndexError, struct.error) as error:
-            raise self._said(first, f"the broker sent what is not MQTT 5 ({type(error).__name__})") from error
+            raise self._said(f"the broker sent what is not MQTT 5 ({type(error).__name__})") from error
         if self._ending:
-            raise self._said(first, self._ending)
+            raise self._said(self._ending)
         return line in readable
 
     def leave(self, timeout_s: float) -> None:
@@ -239,8 +241,9 @@ class Connection:
         while isinstance(line := self._client.socket(), ssl.SSLSocket) and line.pending():
             self._client.loop_read()  # TLS holds decrypted bytes that select cannot see
 
-    def _said(self, first: bytes, sentence: str) -> Ended:
+    def _said(self, sentence: str) -> Ended:
         """What to say of an end: before CONNACK, first bytes and errors tell who is at the other side."""
+        first = self._first
         if isinstance(self._line, _Line):
             first = first and self._line.first
             if self._line.error:

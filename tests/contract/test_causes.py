@@ -5,15 +5,17 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from city import certificates
+from kiosk.broker import Broker
 from kiosk.causes import NotMqtt, why
 from kiosk.clock import SystemClock
+from kiosk.connection import Connection, Ended
 from tests.mosquitto import free_port
 
 DAY = timedelta(days=1)
@@ -134,6 +136,21 @@ def test_a_web_server_in_the_broker_s_place_is_a_captive_network(serve: Callable
     assert why(error_of(serve(web))).startswith(
         "it does not answer in TLS: something else answers in the broker's place: a captive network, or uplink.port"
     )
+
+
+def test_who_says_something_and_hangs_up_a_moment_later_is_told_by_what_it_said() -> None:
+    """The end of the line comes alone, after the words were read."""
+    wake, waker = socket.socketpair()
+    with socket.create_server(("127.0.0.1", 0)) as web, closing(wake), closing(waker):
+        broker = Broker(host="127.0.0.1", port=int(web.getsockname()[1]), tls=False)
+        connection = Connection(broker, "door-01", None, ("kiosk/v1/door-01/status", ""), wake)
+        connection.open()
+        with closing(web.accept()[0]) as visitor:
+            visitor.recv(4096)
+            visitor.sendall(b"HTTP/1.1 302 Found\r\nLocation: http://login.example/\r\n\r\n")
+            assert connection.turn(5.0)
+        with pytest.raises(Ended, match="it answers in HTTP"):
+            connection.turn(5.0)
 
 
 def test_a_server_that_hangs_up_on_a_handshake_does_not_want_tls(serve: Callable[[Serve], int]) -> None:
